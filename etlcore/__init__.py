@@ -1,0 +1,67 @@
+"""etlcore: a plugin-driven ETL framework. The public names, nothing else.
+
+Names are loaded when they are first used, so that ``import etlcore`` (and ``etl --help``) costs next to nothing:
+pyarrow and pydantic are imported only by a run that needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etlcore.batch import Batch as Batch
+    from etlcore.batch import Position as Position
+    from etlcore.components import Context as Context
+    from etlcore.components import Reject as Reject
+    from etlcore.components import RowTransform as RowTransform
+    from etlcore.components import Sink as Sink
+    from etlcore.components import Source as Source
+    from etlcore.components import Transform as Transform
+    from etlcore.plugins import Command as Command
+    from etlcore.plugins import Component as Component
+    from etlcore.plugins import hookimpl as hookimpl
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Batch": "etlcore.batch",
+    "Command": "etlcore.plugins",
+    "Component": "etlcore.plugins",
+    "Context": "etlcore.components",
+    "Position": "etlcore.batch",
+    "Reject": "etlcore.components",
+    "RowTransform": "etlcore.components",
+    "Sink": "etlcore.components",
+    "Source": "etlcore.components",
+    "Transform": "etlcore.components",
+    "hookimpl": "etlcore.plugins",
+}
+
+__all__ = [
+    "Batch",
+    "Command",
+    "Component",
+    "Context",
+    "Position",
+    "Reject",
+    "RowTransform",
+    "Sink",
+    "Source",
+    "Transform",
+    "__version__",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'etlcore' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOMES))

@@ -1,0 +1,229 @@
+"""The unit that moves: rows or Arrow columns, whichever the batch was made from; the other on demand.
+
+pyarrow is imported only when columns are asked for, so a pipeline of plain rows never pays for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+
+_SAMPLE = 16  # rows looked at to estimate the size of a batch of rows
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a source stands in one partition: *everything before this is in*.
+
+    ``value`` is JSON-able and means something to the source alone; etlcore stores it and hands it back.
+    """
+
+    partition: str
+    value: Any
+
+
+class Batch:
+    """Many rows on their way through a pipeline.
+
+    Make one with `from_rows` or `from_arrow`. A batch is immutable by agreement: several stages may hold the same
+    one (fan-out), so build new rows instead of changing those of a batch that was handed to you.
+    """
+
+    __slots__ = ("_arrow", "_bytes", "_rows", "derived", "marks")
+
+    def __init__(
+        self,
+        *,
+        rows: list[Row] | None = None,
+        arrow: pa.RecordBatch | None = None,
+        marks: Sequence[tuple[int, Position]] = (),
+    ) -> None:
+        if (rows is None) == (arrow is None):
+            raise TypeError("a Batch is made by Batch.from_rows or Batch.from_arrow")
+        self._rows = rows
+        self._arrow = arrow
+        self._bytes: int | None = None
+        self.marks: tuple[tuple[int, Position], ...] = tuple(marks)
+        """``(end, position)`` pairs in order: rows before index ``end`` are in once ``position`` is committed."""
+        self.derived: tuple[Batch, ...] | None = None
+        """The batches that this one was made of, where a buffering transform named them; else None."""
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Iterable[Row],
+        position: Position | None = None,
+        *,
+        marks: Sequence[tuple[int, Position]] = (),
+    ) -> Batch:
+        """A batch of dicts.
+
+        ``position`` is where the source stands once all these rows are in. A source whose batch covers several
+        positions may give ``marks`` instead: pairs ``(end, position)`` with rising ``end``, the last one equal to
+        the number of rows; a stop or a crash then repeats less. A batch of no rows with a position is allowed: it
+        moves the watermark over data that holds nothing of interest.
+
+        Raises ValueError when the marks do not fit the rows.
+        """
+        listed = rows if isinstance(rows, list) else list(rows)
+        return cls(rows=listed, marks=_checked_marks(len(listed), position, marks))
+
+    @classmethod
+    def from_arrow(
+        cls,
+        record_batch: pa.RecordBatch,
+        position: Position | None = None,
+        *,
+        marks: Sequence[tuple[int, Position]] = (),
+    ) -> Batch:
+        """A batch of Arrow columns; `position` and `marks` as in `from_rows`."""
+        return cls(arrow=record_batch, marks=_checked_marks(record_batch.num_rows, position, marks))
+
+    def derived_from(self, *batches: Batch) -> Batch:
+        """Name the input batches that this output was made of; only for transforms with ``buffers = True``.
+
+        Returns the batch itself, so that it can be written ``yield Batch.from_rows(rows).derived_from(*kept)``.
+        """
+        self.derived = batches
+        return self
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows as a list of dicts, made from the columns at the first call where need be."""
+        if self._rows is None:
+            assert self._arrow is not None
+            self._rows = self._arrow.to_pylist()
+        return self._rows
+
+    @property
+    def arrow(self) -> pa.RecordBatch:
+        """The columns as a `pyarrow.RecordBatch`, made from the rows at the first call where need be.
+
+        A key missing from a row is null. Raises pyarrow.ArrowInvalid or pyarrow.ArrowTypeError when one column
+        holds values that no Arrow type can hold together (``1`` and ``"a"``).
+        """
+        if self._arrow is None:
+            assert self._rows is not None
+            self._arrow = _to_arrow(self._rows)
+        return self._arrow
+
+    @property
+    def columnar(self) -> bool:
+        """True when the columns are at hand without converting anything."""
+        return self._arrow is not None
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the batch holds, in bytes: exact for columns, estimated from a sample for rows."""
+        if self._bytes is None:
+            if self._arrow is not None:
+                self._bytes = int(self._arrow.nbytes)
+            else:
+                assert self._rows is not None
+                self._bytes = _estimate(self._rows)
+        return self._bytes
+
+    def __len__(self) -> int:
+        if self._rows is not None:
+            return len(self._rows)
+        assert self._arrow is not None
+        return int(self._arrow.num_rows)
+
+    def __bool__(self) -> bool:
+        return True  # a batch of no rows may still carry a position
+
+    def __repr__(self) -> str:
+        kind = "columns" if self._rows is None else "rows"
+        return f"<Batch of {len(self):,} {kind}>"
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Rows ``start`` to ``stop`` as a batch without positions; columns are shared, not copied."""
+        if self._arrow is not None and self._rows is None:
+            return Batch(arrow=self._arrow.slice(start, stop - start))
+        assert self._rows is not None
+        return Batch(rows=self._rows[start:stop])
+
+    def take(self, indices: Sequence[int]) -> Batch:
+        """The rows at ``indices``, in that order, as a batch without positions."""
+        if self._arrow is not None and self._rows is None:
+            import pyarrow as pa
+
+            return Batch(arrow=self._arrow.take(pa.array(indices, type=pa.int64())))
+        assert self._rows is not None
+        rows = self._rows
+        return Batch(rows=[rows[i] for i in indices])
+
+    @staticmethod
+    def concat(batches: Sequence[Batch]) -> Batch:
+        """Several batches as one, without positions: columns stay columns when their schemas agree, else rows."""
+        if len(batches) == 1:
+            return batches[0]
+        if all(b._arrow is not None and b._rows is None for b in batches):
+            schema = batches[0].arrow.schema
+            if all(b.arrow.schema.equals(schema) for b in batches[1:]):
+                import pyarrow as pa
+
+                return Batch(arrow=pa.concat_batches([b.arrow for b in batches]))
+        joined: list[Row] = []
+        for batch in batches:
+            joined.extend(batch.rows)
+        return Batch(rows=joined)
+
+
+def _checked_marks(
+    count: int, position: Position | None, marks: Sequence[tuple[int, Position]]
+) -> tuple[tuple[int, Position], ...]:
+    if position is not None:
+        if marks:
+            raise ValueError("a batch has a position or marks, not both")
+        return ((count, position),)
+    if not marks:
+        return ()
+    before = 0
+    for end, _ in marks:
+        if end < before:
+            raise ValueError(f"the marks of a batch must rise: {end} comes after {before}")
+        before = end
+    if before != count:
+        raise ValueError(f"the last mark of a batch must be at its end: the mark is at {before}, the rows are {count}")
+    return tuple(marks)
+
+
+def _to_arrow(rows: list[Row]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    names: dict[str, None] = {}
+    for row in rows:
+        for name in row:
+            names.setdefault(name)
+    if not names:
+        # A record batch without columns cannot say how many rows it has; an empty struct array can.
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), type=pa.struct([])))
+    columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _estimate(rows: list[Row]) -> int:
+    if not rows:
+        return 0
+    step = max(1, len(rows) // _SAMPLE)
+    sample = rows[::step][:_SAMPLE]
+    total = sum(_size(row) for row in sample)
+    return max(1, total * len(rows) // len(sample))
+
+
+def _size(value: Any) -> int:
+    """Bytes of a JSON-like value, near enough for a bound: contents plus CPython's overhead for an object."""
+    if isinstance(value, str | bytes):
+        return 50 + len(value)
+    if isinstance(value, Mapping):
+        return 100 + sum(_size(k) // 2 + _size(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return 60 + sum(_size(v) for v in value)
+    return 32

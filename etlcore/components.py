@@ -1,0 +1,184 @@
+"""What a plugin author subclasses: Source, Transform, RowTransform and Sink; and what they are given: the Context.
+
+The runtime makes one instance of a component for each worker of its stage and calls all of its methods on that
+worker's own thread, never two at once; so a component needs no locks for its own state.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from etlcore.batch import Batch, Row
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+class Reject(Exception):  # noqa: N818 - it is an outcome, not an error
+    """Raise in `RowTransform.map` to send the row to the dead letters, with a reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Stopping(Protocol):
+    """Set once the run is told to stop; a `threading.Event` in the runtime."""
+
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class Metrics(Protocol):
+    """Figures that the live view and the report show."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a figure: ``context.metrics.gauge("lag_seconds", 12.5, partition="shard 0")``."""
+
+    def count(self, name: str, value: float = 1, **labels: str) -> None:
+        """Add to a figure: ``context.metrics.count("retries")``."""
+
+
+class Context(Protocol):
+    """What a component knows of its surroundings: ``self.context``, from before `open` until after `close`."""
+
+    pipeline: str
+    """The pipeline's name."""
+    stage: str
+    """The stage's name."""
+    worker: int
+    """This worker's number, from 0."""
+    workers: int
+    """How many workers the stage has."""
+    directory: Path
+    """The directory of the pipeline file: what relative paths in options are relative to."""
+    state_directory: Path
+    """A directory that outlives the run. It may not exist yet: make it before writing to it."""
+    log: logging.Logger
+    """Messages for the operator; etlcore adds the stage to them."""
+    metrics: Metrics
+    stopping: Stopping
+    """Set once the run is told to stop. Wait on it instead of sleeping."""
+    positions: Mapping[str, Any]
+    """A source's committed position for each partition, as the last run left it."""
+
+    def reject(self, rows: Batch | Sequence[Row], reason: str | Sequence[str]) -> None:
+        """Send rows to the dead letters; call it from `Transform.process` or `flush` only.
+
+        ``reason`` is one text for all the rows, or one for each. The rows must be missing from what `process`
+        returns. They are settled as dead-lettered once they are on disk.
+        """
+
+    def release(self, *batches: Batch) -> None:
+        """For transforms with ``buffers = True``: nothing more will come from these input batches."""
+
+    def forget(self, partition: str) -> None:
+        """For sources: the partition is no longer ours; commit nothing more of what was read from it so far."""
+
+
+class _Component:
+    """What sources, transforms and sinks have in common."""
+
+    Config: ClassVar[type[BaseModel] | None] = None
+    """A pydantic model of the options; None when there are none."""
+
+    config: Any
+    """The checked options: an instance of ``Config``."""
+    context: Context
+
+    def open(self, context: Context) -> None:
+        """Connect, open files; called once, before anything else. ``self.context`` is set already."""
+
+    def close(self) -> None:
+        """Let go of everything; called once, always, also after an exception (in `open` too)."""
+
+
+class Source(_Component):
+    """Reads batches from somewhere and commits how far they have been delivered."""
+
+    replayable: ClassVar[bool] = True
+    """After a restart the source can read again from a committed position."""
+
+    def read(self) -> Iterator[Batch | None]:
+        """Yield batches with positions; None when there is nothing yet (at least once a second).
+
+        The runtime stops a source by closing this generator at a ``yield``; a return ends the stage as
+        end-of-input. Reading starts behind ``self.context.positions``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is a Source: it must define read()")
+
+    def commit(self, positions: Mapping[str, Any]) -> None:
+        """Make positions durable: ``{partition: value}`` of what has been delivered, and nothing beyond.
+
+        Called between two steps of `read` and after it, on the same thread. What a source does not override goes
+        to etlcore's state store.
+        """
+        raise NotImplementedError  # replaced by the runtime where it is not overridden
+
+
+class Transform(_Component):
+    """Turns a batch into another, several, or none."""
+
+    buffers: ClassVar[bool] = False
+    """True when rows are kept beyond `process`: then each output names its inputs with `Batch.derived_from`, and
+    `Context.release` says when nothing more will come from an input; all are released after `flush`."""
+    deterministic: ClassVar[bool] = True
+    """The same input gives the same output."""
+    outputs: ClassVar[tuple[str, ...]] = ()
+    """Names of further outputs (``from: stage.NAME``), beside the main one."""
+
+    def process(self, batch: Batch) -> Batch | Iterable[Batch | tuple[str, Batch]] | None:
+        """The batch's outcome. A row that is missing from it is *filtered*.
+
+        With named outputs, ``(name, batch)`` sends a batch to the output ``name``; a plain batch goes to the main
+        output. An exception settles nothing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is a Transform: it must define process()")
+
+    def flush(self) -> Iterable[Batch | tuple[str, Batch]]:
+        """What is still kept; called once, at the drain barrier."""
+        return ()
+
+
+class RowTransform(Transform):
+    """A transform written row by row: define `map`."""
+
+    def map(self, row: Row) -> Row | Iterable[Row] | None:
+        """A row, several rows, or None to filter it. Raise `Reject` to send it to the dead letters."""
+        raise NotImplementedError(f"{type(self).__name__} is a RowTransform: it must define map()")
+
+    def process(self, batch: Batch) -> Batch | Iterable[Batch | tuple[str, Batch]] | None:
+        out: list[Row] = []
+        refused: list[Row] = []
+        reasons: list[str] = []
+        for row in batch.rows:
+            try:
+                made = self.map(row)
+                if made is None:
+                    continue
+                if isinstance(made, dict):
+                    out.append(made)
+                else:
+                    out.extend(made)
+            except Reject as reject:
+                refused.append(row)
+                reasons.append(reject.reason)
+        if refused:
+            self.context.reject(refused, reasons)
+        return Batch.from_rows(out)
+
+
+class Sink(_Component):
+    """Writes batches somewhere durable."""
+
+    idempotent: ClassVar[bool] = False
+    """Writing the same rows twice leaves the same result."""
+    transactional: ClassVar[bool] = False
+    """Rows and positions can be written in one transaction."""
+
+    def write(self, batch: Batch) -> None:
+        """Write all rows; return only when they are durable. An exception means that none may count as written."""
+        raise NotImplementedError(f"{type(self).__name__} is a Sink: it must define write()")
