@@ -1,0 +1,96 @@
+"""A checked pipeline: what the reader of a file makes and the runtime runs. Plain data, nothing of YAML left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from etlcore.components import Sink, Source, Transform
+
+Kind = Literal["source", "transform", "sink"]
+
+DEFAULT_QUEUE_ROWS = 20_000
+DEFAULT_QUEUE_BYTES = 64 * 1024 * 1024
+DEFAULT_SHUTDOWN_TIMEOUT = 30.0
+DEFAULT_COMMIT_INTERVAL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a pipeline file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One edge into a stage: from the main output of a stage, or from one that it names."""
+
+    stage: str
+    output: str | None = None
+
+    def __str__(self) -> str:
+        return self.stage if self.output is None else f"{self.stage}.{self.output}"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The bounds of a stage's input channel; a batch waits outside until it fits both."""
+
+    rows: int = DEFAULT_QUEUE_ROWS
+    bytes: int = DEFAULT_QUEUE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """How much a worker takes from its channel at once (``batch:`` in the file).
+
+    Without ``rows`` and ``bytes`` a worker takes batches as they come. With them, waiting batches are joined and
+    split to fit; ``seconds`` is how long a worker waits for a batch to fill up.
+    """
+
+    rows: int | None = None
+    bytes: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A named place in the graph."""
+
+    name: str
+    kind: Kind
+    component: str
+    cls: type[Source] | type[Transform] | type[Sink]
+    config: BaseModel | None
+    inputs: tuple[Input, ...] = ()
+    workers: int = 1
+    queue: Queue = field(default_factory=Queue)
+    take: Take = field(default_factory=Take)
+    ordered: bool = False
+    """Batches leave in the order in which they came, whichever worker took them."""
+    key: str | None = None
+    """Rows with the same value in this column go to the same worker, in order."""
+    on_error: Literal["stop"] = "stop"
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A whole pipeline: stages in the order of the file."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    directory: Path
+    file: Path | None = None
+    shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT
+    commit_interval: float = DEFAULT_COMMIT_INTERVAL
