@@ -1,0 +1,88 @@
+"""From a target ``"package.module:Class"`` to the class behind it, checked against the plugin contract."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from etlcore.plugins.errors import BrokenPlugin
+from etlcore.plugins.records import Component
+
+if TYPE_CHECKING:
+    from etlcore.components import Sink, Source, Transform
+
+
+def import_target(target: str, what: str) -> Any:
+    """What ``target`` names. ``what`` says in messages whose target it is.
+
+    Raises BrokenPlugin when the module cannot be imported or has no such name.
+    """
+    module_name, _, path = target.partition(":")
+    try:
+        found: Any = import_module(module_name)
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        foreign = missing and missing.partition(".")[0] != module_name.partition(".")[0]
+        hint = f"a dependency is missing: pip install the distribution that has the module {missing}" if foreign else ""
+        raise BrokenPlugin(
+            f"{what} cannot be loaded: importing {module_name} raised {type(error).__name__}: {text:.300}", hint
+        ) from error
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise BrokenPlugin(f"{what} cannot be loaded: {module_name} has no `{path}`") from error
+    return found
+
+
+def load_class(component: Component, by: str) -> type[Source] | type[Transform] | type[Sink]:
+    """The class of a component of the distribution ``by``. Raises BrokenPlugin when it is not what it must be."""
+    from etlcore import components
+
+    what = f"{component.kind} `{component.name}` ({by})"
+    found = import_target(component.target, what)
+    base: type[Any] = {
+        "source": components.Source,
+        "transform": components.Transform,
+        "sink": components.Sink,
+    }[component.kind]
+    name = base.__name__
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise BrokenPlugin(
+            f"{what} cannot be loaded: {component.target} is no subclass of {name}",
+            f"its authors must write class {component.target.rpartition('.')[2].rpartition(':')[2]}({name})",
+        )
+    missing = _missing_method(found)
+    if missing:
+        raise BrokenPlugin(f"{what} cannot be loaded: {component.target} does not define {missing}()")
+    _check_config(found, f"{what} cannot be loaded: {component.target}.Config")
+    return cast("type[Source] | type[Transform] | type[Sink]", found)
+
+
+def _missing_method(cls: type[Any]) -> str | None:
+    """The method that the class must define and only inherits, or None."""
+    from etlcore.components import RowTransform, Sink, Source, Transform
+
+    for base, method, required in (
+        (Source, "read", "read"),
+        (RowTransform, "process", "map"),
+        (Transform, "process", "process"),
+        (Sink, "write", "write"),
+    ):
+        if issubclass(cls, base):
+            inherited = getattr(cls, method) is getattr(base, method) and getattr(cls, required) is getattr(
+                base, required
+            )
+            return required if inherited else None
+    return None
+
+
+def _check_config(found: Any, where: str) -> None:
+    config = found.Config
+    if config is None:
+        return
+    from pydantic import BaseModel
+
+    if not isinstance(config, type) or not issubclass(config, BaseModel):
+        raise BrokenPlugin(f"{where} is no pydantic model", "its authors must write class Config(BaseModel)")
