@@ -154,20 +154,24 @@ class RowTransform(Transform):
         out: list[Row] = []
         refused: list[Row] = []
         reasons: list[str] = []
+        dropped = 0
         for row in batch.rows:
             try:
                 made = self.map(row)
                 if made is None:
-                    continue
-                if isinstance(made, dict):
+                    dropped += 1
+                elif isinstance(made, dict):
                     out.append(made)
                 else:
-                    out.extend(made)
+                    several = list(made)
+                    out.extend(several)
+                    dropped += not several
             except Reject as reject:
                 refused.append(row)
                 reasons.append(reject.reason)
         if refused:
             self.context.reject(refused, reasons)
+        self._dropped = dropped  # the ledger's: one row dropped and one doubled is two changes, not none
         return Batch.from_rows(out)
 
 

@@ -1,0 +1,248 @@
+"""A run: one pipeline at work, from opening its stages to the drain report.
+
+`start` builds a channel in front of every stage but the sources and starts the workers: downstream opens before
+upstream, so that nothing is read that nobody can take. `stop` closes the sources; the end of their channels then
+travels down the graph, stage by stage, each behind its drain barrier. `abandon` ends what is left where it is.
+
+Whoever owns the run calls these from one place (`etlcore.runtime.supervisor` does) and waits on `changed`.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etlcore.batch import Position, Row
+from etlcore.runtime.channel import Channel
+from etlcore.runtime.concurrency import THREADS, Primitives, Worker
+from etlcore.runtime.context import Figures, StageLog, StageMetrics, WorkerContext
+from etlcore.runtime.graph import Graph
+from etlcore.runtime.host import Failure, Output, StageHost
+from etlcore.runtime.keys import route_by_key
+from etlcore.runtime.ledger import Ledger
+from etlcore.runtime.sink import SinkWorker
+from etlcore.runtime.source import SourceWorker
+from etlcore.runtime.transform import TransformWorker
+from etlcore.runtime.worker import StageWorker
+from etlcore.spec.model import Pipeline, Stage
+
+if TYPE_CHECKING:
+    from etlcore.state import StateStore
+
+log = logging.getLogger("etlcore")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A stage came to a point of its lifecycle; see `etlcore.runtime.host.StageHost`."""
+
+    at: float
+    """Seconds since the run began."""
+    stage: str
+    what: str
+
+
+class Run:
+    """One run of a checked pipeline."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: StateStore,
+        *,
+        primitives: Primitives = THREADS,
+        changed: Callable[[], None] = lambda: None,
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.store = store
+        self.primitives = primitives
+        self.id = uuid.uuid4().hex[:12]
+        self.graph = Graph(pipeline)
+        self.ledger = Ledger(primitives)
+        self.stopping = primitives.flag()
+        self.figures = Figures(primitives.lock())
+        self.failures: list[Failure] = []
+        self.events: list[Event] = []
+        self.reason: str | None = None
+        """Why the run stopped; None while nobody told it to."""
+        self.abandoned_because: str | None = None
+        self.started = datetime.now(UTC)
+        self.ended: datetime | None = None
+        self.buried = 0
+        """Dead letters written."""
+        self._began = primitives.now()
+        self._changed = changed
+        self._on_event = on_event
+        self._lock = primitives.lock()
+        self._pausing = primitives.flag()
+        self.hosts: dict[str, StageHost] = {}
+        self.workers: list[StageWorker] = []
+        self._threads: dict[StageWorker, Worker] = {}
+        self._build()
+
+    # Building
+
+    def _build(self) -> None:
+        for node in self.graph:
+            stage = node.stage
+            channel = None if stage.kind == "source" else self._channel(stage)
+            self.hosts[stage.name] = StageHost(self, stage, channel, self.primitives)
+        for node in self.graph:
+            host = self.hosts[node.stage.name]
+            for port, names in node.targets.items():
+                host.targets[port] = [self.hosts[name] for name in names]
+            host.downstream = [self.hosts[name] for names in node.targets.values() for name in names]
+            self.workers.extend(self._worker(host, number) for number in range(node.stage.workers))
+
+    def _channel(self, stage: Stage) -> Channel:
+        if stage.key is None:
+            return Channel(stage.name, stage.queue, primitives=self.primitives)
+        route = route_by_key(stage.key, stage.workers)
+        return Channel(stage.name, stage.queue, lanes=stage.workers, route=route, primitives=self.primitives)
+
+    def _worker(self, host: StageHost, number: int) -> StageWorker:
+        stage = host.stage
+        component: Any = stage.cls()
+        context = self._context(stage, number)
+        component.config = stage.config
+        component.context = context
+        account = self.ledger.account(stage.name, buffers=getattr(component, "buffers", False))
+        output = Output(account, host.targets)
+        if stage.kind == "source":
+            worker = SourceWorker(host, component, context, account, output)
+            context.forget_partition = worker.tracker.forget
+            return worker
+        assert host.channel is not None
+        receiver = host.channel.receiver(number if stage.key is not None else 0)
+        if stage.kind == "sink":
+            return SinkWorker(host, component, context, account, receiver)
+        return TransformWorker(host, component, context, account, receiver, output)
+
+    def _context(self, stage: Stage, number: int) -> WorkerContext:
+        positions = self.store.positions(self.pipeline.name, stage.name) if stage.kind == "source" else {}
+        return WorkerContext(
+            pipeline=self.pipeline.name,
+            stage=stage.name,
+            worker=number,
+            workers=stage.workers,
+            directory=self.pipeline.directory,
+            state_directory=Path(self.store.directory),
+            log=StageLog(logging.getLogger(f"etlcore.stage.{stage.name}"), {"stage": stage.name, "worker": number}),
+            metrics=StageMetrics(self.figures, stage.name),
+            stopping=self.stopping,
+            positions=positions,
+        )
+
+    # Steering
+
+    def start(self) -> None:
+        """Start every worker; returns at once."""
+        for worker in reversed(self.workers):
+            self._threads[worker] = self.primitives.start(f"etl {worker.name}", worker.live)
+
+    def stop(self, reason: str) -> None:
+        """Read nothing new and drain. The first reason is kept; a second call changes nothing."""
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+        self.stopping.set()
+        self._changed()
+
+    def abandon(self, reason: str) -> None:
+        """End here: what is neither delivered, filtered nor dead-lettered by now is left to be read again."""
+        self.stop(reason)
+        self.abandoned_because = self.abandoned_because or reason
+        for host in self.hosts.values():
+            host.abandon()
+        self.ledger.freeze()
+        for source in self.sources():
+            source.tracker.freeze()
+        self._pausing.set()
+
+    @property
+    def done(self) -> bool:
+        """Every worker has ended."""
+        return all(worker.ended for worker in self.workers)
+
+    def draining(self) -> bool:
+        """The sources have nothing more to give, or were told to stop."""
+        return self.stopping.is_set() or all(
+            self.hosts[node.stage.name].state not in ("opening", "running") for node in self.graph if not node.sources
+        )
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the workers to end; True when all have."""
+        until = self.primitives.now() + timeout
+        for thread in self._threads.values():
+            thread.join(max(0.0, until - self.primitives.now()))
+        return self.done
+
+    def stack(self, worker: StageWorker) -> list[str]:
+        thread = self._threads.get(worker)
+        return thread.stack() if thread is not None else []
+
+    # Called by workers
+
+    def event(self, stage: str, what: str) -> None:
+        event = Event(self.elapsed(), stage, what)
+        with self._lock:
+            self.events.append(event)
+        self._on_event(event)
+
+    def failed(self, failure: Failure) -> None:
+        with self._lock:
+            self.failures.append(failure)
+        log.debug("%s failed during %s", failure.stage, failure.during, exc_info=failure.error)
+        self.stop(f"stage {failure.stage} failed")
+
+    def worker_ended(self) -> None:
+        if self.nobody_left():
+            for source in self.sources():
+                source.tracker.nudge()
+        self._changed()
+
+    def nobody_left(self) -> bool:
+        """No worker is left that could settle a row."""
+        return all(worker.ended for worker in self.workers if not isinstance(worker, SourceWorker))
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not beyond the moment the run is abandoned."""
+        self._pausing.wait(seconds)
+
+    def bury(self, stage: str, rejected: Sequence[tuple[Row, str]], positions: Sequence[Position]) -> None:
+        """Write dead letters; they are on disk when this returns."""
+        from etlcore.state import DeadLetter
+
+        now = datetime.now(UTC)
+        origin = {position.partition: position.value for position in positions}
+        self.store.add_dead_letters(
+            [
+                DeadLetter(
+                    pipeline=self.pipeline.name,
+                    stage=stage,
+                    reason=reason,
+                    row=row,
+                    time=now,
+                    run=self.id,
+                    positions=origin,
+                )
+                for row, reason in rejected
+            ]
+        )
+        with self._lock:
+            self.buried += len(rejected)
+
+    # Looking
+
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.primitives.now() - self._began
+
+    def sources(self) -> list[SourceWorker]:
+        return [worker for worker in self.workers if isinstance(worker, SourceWorker)]

@@ -1,0 +1,166 @@
+"""The worker of a source: reads, hands over what has a position as a whole, commits what has been delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etlcore.batch import Batch, Position
+from etlcore.components import Source
+from etlcore.runtime.channel import Abandoned
+from etlcore.runtime.context import WorkerContext
+from etlcore.runtime.host import Output, StageHost
+from etlcore.runtime.ledger import Account, Frozen
+from etlcore.runtime.packet import Packet, Segment
+from etlcore.runtime.receipts import Tracker
+from etlcore.runtime.worker import StageWorker
+
+_RETRY_COMMIT = 1.0  # seconds between two attempts at the last commit
+_LOOK = 0.5  # seconds between two looks at whether anybody is left to settle what was read
+
+
+class SourceWorker(StageWorker):
+    """Read and commit happen on one thread, never at once: a commit comes between two steps of `Source.read`."""
+
+    component: Source
+
+    def __init__(
+        self, host: StageHost, component: Source, context: WorkerContext, account: Account, output: Output
+    ) -> None:
+        super().__init__(host, component, context, account)
+        self._output = output
+        self.tracker = Tracker(host.run.primitives)
+        self.at_end = False
+        """The source ended by itself: everything it had to give was read."""
+        self._interval = host.run.pipeline.commit_interval
+        self._next_commit = 0.0
+        self._last_error: Exception | None = None
+        """Why the last commit failed; None when it did not."""
+        self._stores_own = type(component).commit is Source.commit
+
+    def work(self) -> None:
+        try:
+            self._read()
+        except (Abandoned, Frozen):
+            pass
+        except BaseException as error:  # noqa: BLE001 - the run is told at once; what was read is still delivered
+            self.fail(error)
+        for point in ("input closed", "drained", "output closed"):
+            self.host.reached(point)
+        self._output.close()
+        self._settle()
+
+    def _read(self) -> None:
+        if self.host.run.stopping.is_set():
+            return
+        self.doing = "read"
+        reading = self.component.read()
+        try:
+            for batch in reading:
+                if batch is not None and not self._hand_over(batch):
+                    break
+                self._commit_when_due()
+                if self.context.stopping.is_set():
+                    break
+                self.doing = "read"
+            else:
+                self.at_end = True
+        finally:
+            close = getattr(reading, "close", None)
+            if close is not None:
+                close()
+
+    def _hand_over(self, batch: Batch) -> bool:
+        """Send a batch on, some whole positions at a time; False when the run was stopped before all were begun.
+
+        A position whose first row is in a channel is finished, also after a stop: half of one could be neither
+        committed nor forgotten. What has not been begun is handed back, as if it had never been read.
+        """
+        if not isinstance(batch, Batch):
+            raise TypeError(f"read() must yield batches or None, not {type(batch).__name__}")
+        marks: tuple[tuple[int, Position | None], ...] = batch.marks or ((len(batch), None),)
+        start = index = 0
+        while index < len(marks):
+            room = self._await_room(needed=marks[index][0] > start)
+            if room is None:
+                return False
+            begin, first = start, index
+            while index < len(marks) and (marks[index][0] - begin <= room or start == begin):
+                start = marks[index][0]
+                index += 1
+            self._send(batch, begin, start, marks[first:index])
+        return True
+
+    def _send(self, batch: Batch, begin: int, end: int, marks: tuple[tuple[int, Position | None], ...]) -> None:
+        if end > begin:
+            self.account.began_read(end - begin, self._output.branches())
+        segments: list[Segment] = []
+        before = begin
+        for mark, position in marks:
+            rows = mark - before
+            before = mark
+            receipt = self.tracker.issue(position, rows, holds=1 if rows else 0)
+            if rows:
+                segments.append(Segment(rows, (receipt,)))
+        if segments:
+            part = batch if (begin, end) == (0, len(batch)) else batch.slice(begin, end)
+            self._output.hand_over(Packet(part, segments), self._commit_when_due)
+
+    def _await_room(self, needed: bool) -> int | None:
+        """Wait for room in every channel behind; None when the run is stopped first."""
+        self.doing = "wait for room"
+        while True:
+            if self.context.stopping.is_set():
+                return None
+            if not needed:
+                return 1
+            room = self._output.wait_room()
+            if room > 0:
+                return room
+            self._commit_when_due()
+
+    def _settle(self) -> None:
+        """After the last row: commit as the rest is delivered, until all is settled or nobody is left to settle it."""
+        self.doing = "wait for what was read to be settled"
+        run = self.host.run
+        while not (self.tracker.wait_settled(min(self._interval, _LOOK)) or self.tracker.frozen or run.nobody_left()):
+            self._commit_when_due()
+        while not self._commit() and not self.tracker.frozen:
+            run.pause(_RETRY_COMMIT)
+        if self._last_error is not None and self.tracker.advanced():
+            self.doing = "commit"
+            self.fail(self._last_error)
+
+    def _commit_when_due(self) -> None:
+        now = self.host.run.primitives.now()
+        if now >= self._next_commit:
+            self._next_commit = now + self._interval
+            self._commit()
+
+    def _commit(self) -> bool:
+        """Make the watermarks durable. A commit that fails loses nothing: it is tried again, and said once."""
+        positions = self.tracker.advanced()
+        if not positions:
+            return True
+        before, self.doing = self.doing, "commit"
+        try:
+            if self._stores_own:
+                self.host.run.store.save_positions(self.context.pipeline, self.host.name, positions)
+            else:
+                self.component.commit(positions)
+        except Exception as error:  # noqa: BLE001 - foreign code; told to the operator, and to the report at the end
+            if self._last_error is None:
+                self.context.log.warning("positions could not be committed, will try again: %s", error)
+            self._last_error = error
+            return False
+        if self._last_error is not None:
+            self._last_error = None
+            self.context.log.info("positions are committed again")
+        self.tracker.committed(positions)
+        self.doing = before
+        return True
+
+    def standing(self) -> dict[str, dict[str, Any]]:
+        return self.tracker.standing()
+
+    def leave(self) -> None:
+        self._output.close()
