@@ -28,11 +28,11 @@ Route = Callable[[Packet], Sequence[tuple[int, Packet]]]
 _NO_BOUND = 2**62
 
 
-class EndOfChannel(Exception):  # noqa: N818 - an outcome, not an error
+class EndOfChannel(Exception):
     """All senders have left and everything has been received."""
 
 
-class NoReceivers(Exception):  # noqa: N818
+class NoReceivers(Exception):
     """All receivers have left; ``rest`` is what could not be handed over."""
 
     def __init__(self, rest: Packet) -> None:
@@ -40,7 +40,7 @@ class NoReceivers(Exception):  # noqa: N818
         self.rest = rest
 
 
-class Abandoned(Exception):  # noqa: N818
+class Abandoned(Exception):
     """The channel was abandoned: nothing moves any more."""
 
 

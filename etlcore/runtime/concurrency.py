@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Protocol
 
 
@@ -19,14 +20,14 @@ class Lock(Protocol):
     """A mutual exclusion lock, used with ``with``."""
 
     def __enter__(self) -> object: ...
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 
-class Condition(Protocol):
+class Condition(Lock, Protocol):
     """A condition variable over a lock; ``wait`` may wake without a reason, so callers loop."""
 
-    def __enter__(self) -> object: ...
-    def __exit__(self, *exc: object) -> None: ...
     def wait(self, timeout: float | None = None) -> bool: ...
     def notify_all(self) -> None: ...
 

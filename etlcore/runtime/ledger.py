@@ -6,7 +6,8 @@ emitted and two copied. At every moment, and so also in the report,
 
     entered + read + added + copied = sent + filtered + dead + delivered + held
 
-holds for a worker (``entered`` is 0 for a source, ``read`` for all others); ``held`` is what a report calls *abandoned* when the run ends before the rows do.
+holds for a worker (``entered`` is 0 for a source, ``read`` for all others); ``held`` is what a report calls
+*abandoned* when the run ends before the rows do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from etlcore.runtime.concurrency import THREADS, Lock, Primitives
 from etlcore.runtime.packet import Packet
 
 
-class Frozen(Exception):  # noqa: N818 - an outcome, not an error
+class Frozen(Exception):
     """The ledger is closed: the run has abandoned these rows already, so they must not be settled any more."""
 
 
@@ -268,4 +269,4 @@ class _Settling:
             raise Frozen
 
     def __exit__(self, *exc: object) -> None:
-        self._lock.__exit__(*exc)
+        self._lock.__exit__(None, None, None)

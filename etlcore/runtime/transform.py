@@ -139,7 +139,8 @@ class TransformWorker(StageWorker):
     def _dropped(self) -> int | None:
         """What a RowTransform counted itself: one row dropped and another doubled is not the same as no change."""
         if isinstance(self.component, RowTransform):
-            return self.component.__dict__.pop("_dropped", None)
+            dropped: int | None = self.component.__dict__.pop("_dropped", None)
+            return dropped
         return None
 
     def _made(self, result: object, method: str) -> Made:

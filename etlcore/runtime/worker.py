@@ -1,4 +1,4 @@
-"""The life of a worker: open, work until the input ends, drain, close. One class for each kind of stage builds on it."""
+"""The life of a worker: open, work until the input ends, drain, close; each kind of stage builds on it."""
 
 from __future__ import annotations
 
