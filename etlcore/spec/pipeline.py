@@ -70,9 +70,11 @@ class _PipelineReader:
         self.plugins = plugins
         self.environ = environ
         self.directory = directory
+        self.misread = False
 
     def read(self) -> Pipeline | None:
         document = self.document
+        self.misread = bool(document.problems)  # something may be missing that is in the file all the same
         if document.value is None and not document.problems:
             document.report(document.where(()), "the file holds no pipeline", _SMALLEST)
             return None
@@ -152,7 +154,7 @@ class _PipelineReader:
         reader = StageReader(self.plugins, self.directory, _defaults(found.get("defaults")))
         drafts = [reader.read(stage) for stage in value.children()]
         graph.connect(drafts)
-        if all(draft.kind for draft in drafts):
+        if all(draft.kind for draft in drafts) and not self.misread:
             for kind, like in (("source", "source: generate"), ("sink", "sink: console")):
                 if not any(draft.kind == kind for draft in drafts):
                     value.wrong_key(f"there is no {kind}", f"add a stage with {like}, or another {kind}")

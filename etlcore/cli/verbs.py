@@ -1,0 +1,92 @@
+"""The verbs: etlcore's own, each imported when it is typed, and those that plugins add."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+OWN = {
+    "run": ("etlcore.cli.run:run", "Run a pipeline until its sources end or it is stopped."),
+    "check": ("etlcore.cli.check:check", "Say what is wrong with pipeline files, without running them."),
+}
+"""Verb: where its click command is, and its line in the help."""
+
+
+class Verbs(click.Group):
+    """A click group that imports a verb only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*OWN, *(name for name, _ in _plugin_verbs())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in OWN:
+            from etlcore.plugins.classes import import_target
+
+            return _as_command(import_target(OWN[cmd_name][0], f"verb `{cmd_name}`"), cmd_name)
+        from etlcore.plugins import Plugins, UnknownName
+
+        try:
+            return _as_command(Plugins().command(cmd_name), cmd_name)
+        except UnknownName:
+            return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None and not ctx.resilient_parsing:
+            _no_such_verb(ctx, name)
+        return name, command, args[1:]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in OWN.items()])
+        added = _plugin_verbs()
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(added)
+
+
+def _plugin_verbs() -> list[tuple[str, str]]:
+    """The verbs of plugins and their summaries. A plugin that is broken is one line of warning."""
+    from etlcore.plugins import Plugins
+
+    def warn(message: str) -> None:
+        click.echo(f"warning: {message}", err=True)
+
+    found = []
+    for command, by in Plugins().commands(warn):
+        if command.name in OWN:
+            warn(f"the verb `{command.name}` of {by} is hidden by etl's own")
+        else:
+            found.append((command.name, command.summary))
+    return found
+
+
+def _as_command(found: Any, name: str) -> click.Command:
+    if not isinstance(found, click.Command):
+        from etlcore.plugins import BrokenPlugin
+
+        raise BrokenPlugin(f"the verb `{name}` is no click command, but a {type(found).__name__}")
+    return found
+
+
+def _no_such_verb(ctx: click.Context, name: str) -> NoReturn:
+    from etlcore.plugins.manager import FIRST_PARTY
+    from etlcore.plugins.names import closest
+
+    if name.startswith("-"):
+        raise click.NoSuchOption(name, ctx=ctx)
+    close = closest(name, [*OWN, *(verb for verb, _ in _plugin_verbs())])
+    if Path(name).suffix in (".yaml", ".yml"):
+        hint = f"did you mean etl run {name}?"
+    elif name in FIRST_PARTY:
+        hint = f"pip install {FIRST_PARTY[name]}"
+    elif close:
+        hint = f"did you mean `{close}`?"
+    else:
+        hint = "etl --help lists the commands"
+    raise click.UsageError(f"there is no command `{name}`\n  -> {hint}", ctx=ctx)
