@@ -1,0 +1,190 @@
+"""The calls that the source makes, on the official SDK's `LogClient`.
+
+The SDK repeats a failed request ten times with a second in between and waits up to two minutes for each. That is its
+caller's decision here: every request is made once, with a timeout of its own, and fails with `SlsError`.
+
+An `SlsClient` is used by one thread at a time, as the HTTP session within it wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeVar
+
+from aliyun.log.logexception import LogException
+from aliyun.log.version import USER_AGENT
+
+from etlcore_sls.config import SlsConfig
+from etlcore_sls.credentials import Provider
+from etlcore_sls.endpoint import Endpoint
+from etlcore_sls.errors import SlsError, from_log_exception
+
+T = TypeVar("T")
+
+_LogClient: Any = import_module("aliyun.log").LogClient  # its stubs leave out what is used below
+
+_CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group as the service has it."""
+
+    name: str
+    timeout: int
+    in_order: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """One answer to a pull. ``groups`` are the SDK's parsed LogGroups."""
+
+    groups: Any
+    count: int
+    next_cursor: str
+    raw_bytes: int
+    at_end: bool | None
+    """Whether the service says that nothing follows at the moment; None when it does not say."""
+
+
+class _OnceClient(_LogClient):  # type: ignore[misc]
+    """`LogClient` without its retry loop, which only catches LogException."""
+
+    def _sendRequest(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._sendRequest(*args, **kwargs)
+        except LogException as error:
+            raise from_log_exception(error) from error
+
+
+class SlsClient:
+    """One logstore and one consumer group of it. All methods raise `SlsError` and nothing else."""
+
+    def __init__(self, config: SlsConfig, endpoint: Endpoint, provider: Provider, seconds: float | None = None) -> None:
+        """``seconds`` is how long a request may take, where that is not the option ``request_seconds``."""
+        self._config = config
+        limit = seconds or config.request_seconds
+        self._sdk: Any = _OnceClient(
+            endpoint.url,
+            source="",  # left out, the SDK looks the endpoint's address up to find its own
+            auth_version=config.signature,
+            region=config.region or endpoint.region or "",
+            credentials_provider=provider,
+        )
+        self._sdk.timeout = (min(_CONNECT_SECONDS, limit), limit)
+        self._sdk.set_user_agent(f"etlcore-sls {USER_AGENT}")
+        # The SDK recognises an address only where there is neither scheme nor port.
+        self._sdk._isRowIp = endpoint.is_address
+        if endpoint.is_loopback:
+            self._sdk._session.trust_env = False
+        elif config.proxy is not None:
+            self._sdk._session.trust_env = False  # the environment's proxies would be preferred
+            self._sdk._session.proxies = {"http": config.proxy, "https": config.proxy}
+
+    def close(self) -> None:
+        self._sdk._session.close()
+
+    # --- shards and logs ---------------------------------------------------------------------------------------------
+
+    def shards(self) -> list[int]:
+        """The ids of the logstore's shards, in order."""
+        answer = self._call(self._sdk.list_shards, *self._logstore)
+        return sorted(int(shard["shardID"]) for shard in answer.get_shards_info())
+
+    def cursor(self, shard: int, at: Literal["begin", "end"] | int) -> str:
+        """The cursor of a shard at its begin, its end, or a time of receipt (seconds since 1970)."""
+        return str(self._call(self._sdk.get_cursor, *self._logstore, shard, at).get_cursor())
+
+    def cursor_time(self, shard: int, cursor: str) -> int:
+        """When the service received what stands at a cursor, in seconds since 1970."""
+        return int(self._call(self._sdk.get_cursor_time, *self._logstore, shard, cursor).get_cursor_time())
+
+    def pull(self, shard: int, cursor: str, end_cursor: str | None = None) -> Pull:
+        """What follows a cursor, up to ``end_cursor``."""
+        config = self._config
+        return self._call(
+            lambda: _pull(
+                self._sdk.pull_logs(
+                    *self._logstore,
+                    shard,
+                    cursor,
+                    count=config.fetch_groups,
+                    end_cursor=end_cursor,
+                    compress=config.compression != "none",
+                    accept_compress_type=config.compression if config.compression != "none" else None,
+                    query=config.query,
+                    processor=config.processor,
+                )
+            )
+        )
+
+    # --- the consumer group ------------------------------------------------------------------------------------------
+
+    def group(self) -> Group | None:
+        """The consumer group, or None when there is none of that name."""
+        answer = self._call(self._sdk.list_consumer_group, *self._logstore)
+        for found in answer.get_consumer_groups():
+            if found.get_consumer_group_name() == self._config.consumer_group:
+                return Group(self._config.consumer_group, int(found.get_timeout()), bool(found.is_in_order()))
+        return None
+
+    def create_group(self, timeout: int, in_order: bool) -> None:
+        self._call(self._sdk.create_consumer_group, *self._group, timeout, in_order)
+
+    def heartbeat(self, consumer: str, held: list[int]) -> list[int]:
+        """Tell the group that a consumer lives and which shards it holds; the shards that it is to hold."""
+        answer = self._call(self._sdk.heart_beat, *self._group, consumer, held)
+        return [int(shard) for shard in answer.get_shards() or ()]
+
+    def checkpoints(self, shard: int = -1) -> dict[int, str]:
+        """The group's checkpoints: of one shard, or (-1) of all that have one."""
+        answer = self._call(self._sdk.get_check_point, *self._group, shard)
+        found = answer.get_consumer_group_check_points() or ()
+        return {int(item["shard"]): str(item["checkpoint"]) for item in found if item.get("checkpoint")}
+
+    def commit(self, shard: int, cursor: str, consumer: str) -> None:
+        """Move a checkpoint, if the shard is the consumer's; `SlsError.is_not_the_owner` and the like otherwise."""
+        self._call(self._sdk.update_check_point, *self._group, shard, cursor, consumer=consumer, force_success=False)
+
+    @property
+    def _logstore(self) -> tuple[str, str]:
+        return self._config.project, self._config.logstore
+
+    @property
+    def _group(self) -> tuple[str, str, str]:
+        return self._config.project, self._config.logstore, self._config.consumer_group
+
+    @staticmethod
+    def _call(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        try:
+            return function(*args, **kwargs)
+        except SlsError:
+            raise
+        except LogException as error:
+            raise from_log_exception(error) from error
+        except Exception as error:
+            # A header that is missing, a body that does not decompress, a credentials provider that failed.
+            raise SlsError("BadResponse", f"{type(error).__name__}: {error}", 0) from error
+
+
+def _pull(response: Any) -> Pull:
+    groups = response.loggroup_list.LogGroups  # parses the body
+    count = response.get_loggroup_count()
+    if len(groups) != count:
+        raise ValueError(f"x-log-count says {count} log groups, the body holds {len(groups)}")
+    return Pull(
+        groups=groups,
+        count=count,
+        next_cursor=str(response.get_next_cursor()),
+        raw_bytes=int(response.get_raw_size()),
+        at_end=_at_end(response.get_all_headers()),
+    )
+
+
+def _at_end(headers: Mapping[str, str]) -> bool | None:
+    for name, value in headers.items():
+        if name.lower() == "x-log-end-of-cursor":
+            return value == "1"
+    return None

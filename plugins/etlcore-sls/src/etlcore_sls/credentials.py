@@ -1,0 +1,114 @@
+"""Where the access key comes from: options, the environment, the emulator, or the user's own provider.
+
+Each is an SDK credentials provider, asked for every request, so that rotation works without a restart.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol
+
+from etlcore_sls.config import SlsConfig
+from etlcore_sls.errors import SlsFailure
+
+ENV_ID = "ALIBABA_CLOUD_ACCESS_KEY_ID"
+ENV_SECRET = "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
+ENV_TOKEN = "ALIBABA_CLOUD_SECURITY_TOKEN"
+_KEEP_SECONDS = 300.0  # STS credentials live for at least 15 minutes
+
+
+class Provider(Protocol):
+    """What the SDK asks for credentials; `get_credentials` may be called from several threads."""
+
+    def get_credentials(self) -> Any: ...
+
+
+class FunctionProvider:
+    """Credentials from a function, kept for a few minutes; `expire` makes the next request ask again."""
+
+    def __init__(self, function: Callable[[], Any], keep: float = _KEEP_SECONDS) -> None:
+        self._function = function
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._kept: Any = None
+        self._until = 0.0
+
+    def get_credentials(self) -> Any:
+        with self._lock:
+            if self._kept is None or time.monotonic() >= self._until:
+                self._kept = _as_credentials(self._function())
+                self._until = time.monotonic() + self._keep
+            return self._kept
+
+    def expire(self) -> None:
+        with self._lock:
+            self._until = 0.0
+
+
+def make_provider(config: SlsConfig) -> Provider:
+    """The provider that the options ask for. Raises SlsFailure when there are no credentials to be had."""
+    if config.credentials is not None:
+        return _own_provider(config.credentials)
+    if config.access_key_id is not None and config.access_key_secret is not None:
+        token = config.security_token.get_secret_value() if config.security_token else ""
+        return _static(config.access_key_id, config.access_key_secret.get_secret_value(), token)
+    key_id, secret = os.environ.get(ENV_ID, ""), os.environ.get(ENV_SECRET, "")
+    if not key_id or not secret:
+        raise SlsFailure(
+            f"no credentials: give `access_key_id` and `access_key_secret`, or set {ENV_ID} and {ENV_SECRET}, "
+            "or name your own with `credentials: module:name`"
+        )
+    return _static(key_id, secret, os.environ.get(ENV_TOKEN, ""))
+
+
+def expire(provider: Provider) -> bool:
+    """Ask for new credentials before the next request; False where there cannot be any."""
+    if isinstance(provider, FunctionProvider):
+        provider.expire()
+        return True
+    from aliyun.log.credentials import StaticCredentialsProvider
+
+    return not isinstance(provider, StaticCredentialsProvider)
+
+
+def _static(key_id: str, secret: str, token: str) -> Provider:
+    from aliyun.log.credentials import StaticCredentialsProvider
+
+    provider: Provider = StaticCredentialsProvider(key_id, secret, token)
+    return provider
+
+
+def _own_provider(name: str) -> Provider:
+    module_name, _, path = name.partition(":")
+    try:
+        found: Any = import_module(module_name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise SlsFailure(f"`credentials: {name}` cannot be loaded: {error}") from error
+    if isinstance(found, type):
+        found = found()
+    if hasattr(found, "get_credentials"):
+        provider: Provider = found
+        return provider
+    if callable(found):
+        return FunctionProvider(found)
+    raise SlsFailure(f"`credentials: {name}` is neither a function nor an object with get_credentials()")
+
+
+def _as_credentials(made: Any) -> Any:
+    from aliyun.log.credentials import Credentials
+
+    if hasattr(made, "get_access_key_id"):
+        return made
+    if hasattr(made, "get_credentials"):
+        return made.get_credentials()
+    if isinstance(made, tuple | list) and len(made) in (2, 3):
+        return Credentials(*made)
+    raise SlsFailure(
+        f"the credentials function returned {type(made).__name__}; it must return (id, secret) or (id, secret, token)"
+    )

@@ -1,0 +1,237 @@
+"""The source ``sls``: the logs of a logstore, read as a member of a consumer group.
+
+`open` finds the service and the group. `read` starts two kinds of threads, heartbeats (`etlcore_sls.heartbeat`) and
+fetchers (`etlcore_sls.fetch`), which meet in `etlcore_sls.holdings`, and turns the pages they bring into batches.
+`commit` moves the group's checkpoints (`etlcore_sls.commit`). Heartbeats end in `close`, after the last commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from etlcore import Batch, Context, Position, Source
+from etlcore_sls.config import SlsConfig
+from etlcore_sls.decode import Row, decode_group
+from etlcore_sls.endpoint import EMULATOR, Endpoint, parse_endpoint
+from etlcore_sls.errors import SlsError, SlsFailure
+from etlcore_sls.holdings import Holdings, Page, Shard
+
+if TYPE_CHECKING:
+    from etlcore_sls.client import Group, SlsClient
+
+T = TypeVar("T")
+
+_WAIT_SECONDS = 0.1  # for a page, before the runtime may look at whether it should stop
+_CONNECT_SECONDS = 20.0  # how long `open` tries to reach the service
+_SHORT_SECONDS = 5.0  # for requests of the worker's own thread: small ones, that must not hold up a stop
+_GAUGE_SECONDS = 1.0
+
+
+class SlsSource(Source):
+    """See the module's description; the options are `etlcore_sls.config.SlsConfig`."""
+
+    Config: ClassVar[type[SlsConfig]] = SlsConfig
+    config: SlsConfig
+    replayable = True
+
+    def open(self, context: Context) -> None:
+        from etlcore_sls.client import SlsClient
+        from etlcore_sls.clients import Clients
+        from etlcore_sls.commit import Committer
+        from etlcore_sls.fetch import Fetchers
+        from etlcore_sls.finish import Finish
+        from etlcore_sls.heartbeat import Heartbeats
+        from etlcore_sls.until import Until
+
+        self._closing: list[Callable[[], None]] = []
+        self._counts: deque[tuple[str, str]] = deque()
+        self._next_gauge = 0.0
+        config = self.config
+        endpoint, provider = self._service()
+        consumer = self._consumer_name()
+
+        def client(seconds: float | None = None) -> SlsClient:
+            return SlsClient(config, endpoint, provider, seconds)
+
+        self._clients = Clients(lambda: client(min(_SHORT_SECONDS, config.request_seconds)))
+        self._closing.append(self._clients.close)
+        group = self._ready(lambda: self._clients.one(self._find_group))
+        interval = min(config.heartbeat_seconds, group.timeout / 3)
+
+        self._holdings = Holdings(config.fetch_bytes)
+        self._closing.append(self._holdings.stop)
+        self._until = Until(config.until)
+        if self._until.can_be_fixed():
+            self._ready(self._fix_ends)
+        self._finish = Finish(
+            config,
+            self._clients,
+            self._holdings,
+            self._until,
+            patience=group.timeout + 2 * interval,
+            fix_ends=self._fix_ends,
+            log=context.log,
+        )
+        self._heartbeats = Heartbeats(
+            client(min(config.request_seconds, max(1.0, group.timeout / 3))),
+            consumer,
+            group,
+            interval,
+            self._holdings,
+            provider,
+            context.log,
+        )
+        self._closing.append(self._heartbeats.stop)
+        self._fetchers = Fetchers(config, self._holdings, self._until, client, provider, context.log, self._count)
+        self._committer = Committer(self._clients, consumer, self._holdings, provider, context.log)
+
+    def read(self) -> Iterator[Batch | None]:
+        if self._finish.over():
+            self.context.log.info("nothing to read: the consumer group %s is at the end", self.config.consumer_group)
+            return
+        self._holdings.start()
+        self._heartbeats.start()
+        self._fetchers.start()
+        try:
+            while not self._finish.over():
+                taken = self._holdings.take(_WAIT_SECONDS)
+                self._forget_evicted()
+                self._tell_figures()
+                if taken is None:
+                    yield None
+                    continue
+                shard, page = taken
+                batch = self._batch(shard, page)
+                self._forget_evicted()
+                if not self._holdings.is_evicted(shard):
+                    yield batch
+        finally:
+            self._holdings.stop()
+
+    def commit(self, positions: Mapping[str, Any]) -> None:
+        forgotten = self._forget_evicted()
+        self._tell_figures()
+        try:
+            self._committer.commit({name: value for name, value in positions.items() if name not in forgotten})
+        finally:
+            self._forget_evicted()
+
+    def close(self) -> None:
+        for close in reversed(getattr(self, "_closing", ())):
+            close()
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _service(self) -> tuple[Endpoint, Any]:
+        """Where the service is and what to sign requests with; starts the emulator if that is what was asked for."""
+        from etlcore_sls.credentials import make_provider
+
+        config = self.config
+        if config.endpoint != EMULATOR:
+            return parse_endpoint(config.endpoint), make_provider(config)
+        from aliyun.log.credentials import StaticCredentialsProvider
+
+        from etlcore_sls.local import LocalEmulator
+
+        emulator = LocalEmulator(self.context.state_directory)
+        self._closing.append(emulator.close)
+        return parse_endpoint(emulator.endpoint), StaticCredentialsProvider(emulator.access_key_id, emulator.secret)
+
+    def _consumer_name(self) -> str:
+        from etlcore_sls.identity import take_identity
+
+        if self.config.consumer is not None:
+            return f"{self.config.consumer}-{self.context.worker}" if self.context.workers > 1 else self.config.consumer
+        identity = take_identity(self.context.state_directory)
+        self._closing.append(identity.close)
+        return identity.name
+
+    def _ready(self, call: Callable[[], T]) -> T:
+        """What a call gives, tried again for a while when the service is not to be reached. Raises SlsFailure."""
+        give_up = time.monotonic() + _CONNECT_SECONDS
+        wait = 0.2
+        while True:
+            try:
+                return call()
+            except SlsError as error:
+                late = time.monotonic() + wait > give_up
+                if not error.is_transient or late or self.context.stopping.is_set():
+                    where = f"{self.config.project}/{self.config.logstore} at {self.config.endpoint}"
+                    raise SlsFailure(f"cannot use the logstore {where}: {error}") from error
+            self.context.stopping.wait(wait)
+            wait = min(2.0, wait * 2)
+
+    def _find_group(self, client: SlsClient) -> Group:
+        """The consumer group, made if there is none. One that exists is never changed: it may be shared."""
+        config = self.config
+        found = client.group()
+        if found is None:
+            try:
+                client.create_group(config.group_timeout_seconds, config.group_in_order)
+                self.context.log.info("created the consumer group %s", config.consumer_group)
+            except SlsError as error:
+                if error.code != "ConsumerGroupAlreadyExist":  # somebody was faster
+                    raise
+            found = client.group()
+            if found is None:
+                raise SlsError("ConsumerGroupNotExist", f"{config.consumer_group} cannot be seen yet", 0)
+        if (found.timeout, found.in_order) != (config.group_timeout_seconds, config.group_in_order):
+            self.context.log.info(
+                "the consumer group %s exists with timeout %d s and in_order %s; it is left so",
+                found.name,
+                found.timeout,
+                str(found.in_order).lower(),
+            )
+        return found
+
+    def _fix_ends(self) -> None:
+        """Ask for the end of each shard of the logstore."""
+        at = self._until.at
+        shards = self._clients.one(lambda client: client.shards())
+        ends = self._clients.map(lambda client, shard: client.cursor(shard, at), shards)
+        self._until.fix(dict(zip(shards, ends, strict=True)))
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def _batch(self, shard: Shard, page: Page) -> Batch:
+        rows: list[Row] = []
+        marks: list[tuple[int, Position]] = []
+        damaged = 0
+        each = len(page.ends) == len(page.groups)
+        for index, group in enumerate(page.groups):
+            damaged += decode_group(group, rows)
+            if each:
+                marks.append((len(rows), Position(shard.partition, page.ends[index])))
+        if not each:
+            marks.append((len(rows), Position(shard.partition, page.end)))
+        if damaged:
+            self.context.metrics.count("invalid_utf8_logs", damaged, partition=shard.partition)
+        return Batch.from_rows(rows, marks=marks)
+
+    def _forget_evicted(self) -> set[str]:
+        """Tell the runtime which shards were taken from us; it commits nothing more of them."""
+        partitions = {shard.partition for shard in self._holdings.evictions()}
+        for partition in partitions:
+            self.context.forget(partition)
+        return partitions
+
+    # --- figures -----------------------------------------------------------------------------------------------------
+
+    def _count(self, figure: str, partition: str) -> None:
+        """Called by fetchers; the figures are told by the worker."""
+        self._counts.append((figure, partition))
+
+    def _tell_figures(self) -> None:
+        while self._counts:
+            figure, partition = self._counts.popleft()
+            self.context.metrics.count(figure, partition=partition)
+        now = time.monotonic()
+        if now < self._next_gauge:
+            return
+        self._next_gauge = now + _GAUGE_SECONDS
+        for shard in self._holdings.shards():
+            behind = 0.0 if shard.unread_since is None else max(0.0, time.time() - shard.unread_since)
+            self.context.metrics.gauge("lag_seconds", behind, partition=shard.partition)
