@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -21,7 +21,7 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
 from etlcore.spec.model import Place
-from etlcore.spec.problems import Problem, SpecError
+from etlcore.spec.problems import Problem, SpecError, hide_secrets
 from etlcore.spec.scalars import plain
 from etlcore.spec.syntax import explain
 
@@ -67,6 +67,8 @@ class Document:
     filled: dict[Path, Filled] = field(default_factory=dict)
     """Values that ``${…}`` was filled into."""
     problems: list[Problem] = field(default_factory=list)
+    secret_keys: set[str] = field(default_factory=set)
+    """Keys whose values are secret because their component says so."""
     starts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,7 +97,24 @@ class Document:
 
     def report(self, place: Place, message: str, hint: str = "") -> None:
         """Add a problem."""
-        self.problems.append(Problem(place, message, hint, self.line(place.line)))
+        self.problems.append(Problem(place, message, hint))
+
+    def error(self) -> SpecError:
+        """All problems, each with its line of the file; what is secret in a line is hidden."""
+        shown = []
+        for problem in self.problems:
+            line = self.line(problem.place.line) if problem.place else ""
+            shown.append(replace(problem, line=hide_secrets(line, self.secret_keys)))
+        return SpecError(shown)
+
+    def masked(self, text: str, path: Path) -> str:
+        """A message about the value at ``path``: what came into it from outside the file is shown as its ``${…}``."""
+        outside = {s for p, filled in self.filled.items() if p[: len(path)] == path for s in filled.secrets}
+        for secret, reference in sorted(outside, key=lambda pair: -len(pair[0])):
+            if secret:
+                pattern = re.escape(secret) if len(secret) > 3 else rf"(?<!\w){re.escape(secret)}(?!\w)"
+                text = re.sub(pattern, reference.replace("\\", r"\\"), text, flags=re.IGNORECASE)
+        return text
 
 
 def decode(data: bytes, file: str) -> str:
@@ -126,10 +145,10 @@ def read(text: str, file: str) -> Document:
     except yaml.YAMLError as error:
         index, message, hint = explain(error, document.text)
         document.report(document.place_at(index), message, hint)
-        raise SpecError(document.problems) from None
+        raise document.error() from None
     except _TooDeep as error:
         document.report(document.place_at(error.index), f"nested more than {DEEPEST} levels deep", "")
-        raise SpecError(document.problems) from None
+        raise document.error() from None
     if node is not None:
         _Builder(document).build(node)
     return document
@@ -278,4 +297,4 @@ class _Builder:
         if self.count > MOST_VALUES:
             message = f"more than {MOST_VALUES:,} values once the aliases are expanded"
             self.document.report(place, message, "use fewer aliases (*name) inside what other aliases repeat")
-            raise SpecError(self.document.problems)
+            raise self.document.error()

@@ -56,11 +56,15 @@ class Value:
 
     def wrong(self, message: str, hint: str = "") -> None:
         """Report a problem at the value."""
-        self.document.report(self.place, message, hint)
+        self._report(self.place, message, hint)
 
     def wrong_key(self, message: str, hint: str = "") -> None:
         """Report a problem at the value's key."""
-        self.document.report(self.key, message, hint)
+        self._report(self.key, message, hint)
+
+    def _report(self, place: Place, message: str, hint: str) -> None:
+        masked = self.document.masked
+        self.document.report(place, masked(message, self.path), masked(hint, self.path))
 
     def shown(self) -> str:
         """The value as messages show it; never what came from outside the file."""
@@ -125,11 +129,12 @@ def keys(
 
 def text(value: Value) -> str | None:
     """Text that is not empty."""
+    if value.failed:
+        return None
     found = to_text(value.document, value.path, value.value)
     if found and found.strip():
         return found
-    if not value.failed:
-        value.wrong(f"`{value.name}` must be text, not {value.shown() if found is None else 'empty'}", "write a text")
+    value.wrong(f"`{value.name}` must be text, not {value.shown() if found is None else 'empty'}", "write a text")
     return None
 
 

@@ -49,6 +49,17 @@ def option_names(model: type[BaseModel], field_name: str) -> list[str]:
     return [*names, field_name] if by_name and field_name not in names else names
 
 
+def secret_options(model: type[BaseModel]) -> set[str]:
+    """The keys of options that are typed as secret."""
+    from pydantic import SecretBytes, SecretStr
+
+    def secret(annotation: Any) -> bool:
+        return annotation in (SecretStr, SecretBytes) or any(secret(part) for part in get_args(annotation))
+
+    fields = [name for name, field in model.model_fields.items() if secret(field.annotation)]
+    return {key for name in fields for key in option_names(model, name)}
+
+
 def _below(annotation: Any, value: Any, path: Path) -> Iterator[tuple[Path, list[str]]]:
     """Unknown keys in the models that an annotation holds: ``Model``, ``Model | None``, ``list[Model]`` and so on."""
     from pydantic import BaseModel

@@ -10,20 +10,28 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from etlcore.plugins.names import closest, quoted
 from etlcore.spec import units
 from etlcore.spec.convert import advice, to_bool, to_float, to_int, to_text
-from etlcore.spec.document import Document, Path
+from etlcore.spec.document import Document, Filled, Path
 from etlcore.spec.fields import Value, mapping
 from etlcore.spec.model import Place
-from etlcore.spec.optionkeys import option_names, unknown_options
+from etlcore.spec.optionkeys import option_names, secret_options, unknown_options
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_CONVERT = {"int": to_int, "float": to_float, "bool": to_bool, "string": to_text}
+_CONVERT: dict[str, Callable[[Document, Path, Any], Any]] = {
+    "int": to_int,
+    "float": to_float,
+    "bool": to_bool,
+    "string": to_text,
+    "path": to_text,
+}
 
 _WANTED = {
     "int": "a whole number",
@@ -54,76 +62,73 @@ def check_options(
     names the component's distribution. ``context`` is what validators of the model are given.
     """
     given: Any = {}
-    path = (*stage.path, "with")
-    if value is not None:
-        path = value.path
-        if value.value is not None:
-            if not mapping(value, "options: name: value"):
-                return None
-            given = value.value
-    document = stage.document
+    if value is not None and value.value is not None:
+        if not mapping(value, "options: name: value"):
+            return None
+        given = value.value
     if model is None:
         if given and value is not None:
-            value.wrong_key(
-                f"`{component}` has no options, but there is `with:`", "remove `with:` and what is below it"
-            )
+            value.wrong_key(f"`{component}` has no options, but there is `with:`", "remove it and what is below it")
         return None
-    unknown = list(unknown_options(model, given, path))
-    for wrong, names in unknown:
-        close = closest(str(wrong[-1]), names)
-        hint = f"did you mean `{close}`?" if close else f"the options of `{component}` are {quoted(names)}"
-        if len(wrong) > len(path) + 1:
-            hint = f"did you mean `{close}`?" if close else f"allowed are {quoted(names)}"
-        document.report(document.key(wrong), f"unknown option `{wrong[-1]}`", hint)
-    return _Check(document, path, model, component, by, stage, context).run(
-        _without(given, [wrong[len(path) :] for wrong, _ in unknown]), reported=bool(unknown)
-    )
+    stage.document.secret_keys |= secret_options(model)
+    path = value.path if value is not None else (*stage.path, "with")
+    return _Check(stage.document, path, model, component, by, stage, context).run(given)
 
 
+@dataclass(slots=True)
 class _Check:
-    def __init__(
-        self,
-        document: Document,
-        path: Path,
-        model: type[BaseModel],
-        component: str,
-        by: str,
-        stage: Value,
-        context: dict[str, Any],
-    ) -> None:
-        self.document = document
-        self.path = path
-        self.model = model
-        self.component = component
-        self.by = by
-        self.stage = stage
-        self.context = context
-        self.below = {p: f for p, f in document.filled.items() if p[: len(path)] == path}
-        self.secrets = sorted({s for f in self.below.values() for s in f.secrets}, key=lambda s: -len(s[0]))
+    document: Document
+    path: Path
+    """Where the options stand."""
+    model: type[BaseModel]
+    component: str
+    by: str
+    stage: Value
+    context: dict[str, Any]
+    meant: set[Path] = field(default_factory=set)
+    """Options that are there under a misspelt name: they are not missing."""
 
-    def run(self, given: Any, *, reported: bool) -> BaseModel | None:
+    def run(self, given: Any) -> BaseModel | None:
         from pydantic import ValidationError
 
-        given = copy.deepcopy(given)
+        unknown = list(unknown_options(self.model, given, self.path))
+        for wrong, names in unknown:
+            self._unknown(wrong, names)
+        given = _without(given, [wrong[len(self.path) :] for wrong, _ in unknown])
         for _ in range(_ROUNDS):
             try:
                 checked = self.model.model_validate_json(json.dumps(given), strict=True, context=self.context)
             except ValidationError as error:
-                errors = [e for e in error.errors(include_url=False) if e["type"] != "extra_forbidden"]
+                errors = error.errors(include_url=False)
             except Exception as error:  # noqa: BLE001 - a validator of the plugin's author
                 self._fault(error)
                 return None
             else:
-                return None if reported or any(f.failed for f in self.below.values()) else checked
+                return None if unknown or any(filled.failed for filled in self._below().values()) else checked
             converted = [self._convert(given, error) for error in errors]
             if not any(converted):
                 break
         self._report(given, errors)
         return None
 
+    def _below(self) -> dict[Path, Filled]:
+        """The options that ``${…}`` was filled into."""
+        return {path: filled for path, filled in self.document.filled.items() if path[: len(self.path)] == self.path}
+
+    def _unknown(self, path: Path, names: list[str]) -> None:
+        close = closest(str(path[-1]), names)
+        if close:
+            self.meant.add((*path[:-1], close))
+            hint = f"did you mean `{close}`?"
+        elif len(path) == len(self.path) + 1:
+            hint = f"the options of `{self.component}` are {quoted(names)}" if names else "it has no options"
+        else:
+            hint = f"allowed are {quoted(names)}"
+        self.document.report(self.document.key(path), f"unknown option `{path[-1]}` of `{self.component}`", hint)
+
     def _fault(self, error: Exception) -> None:
         place = self._whole()
-        text = self._masked(" ".join(str(error).split()))
+        text = self.document.masked(" ".join(str(error).split()), self.path)
         self.document.report(
             place,
             f"the options of `{self.component}` ({self.by}) cannot be checked: {type(error).__name__}: {text:.200}",
@@ -148,9 +153,12 @@ class _Check:
     def _meant(self, kind: str, path: Path, value: Any) -> Any:
         if kind in ("time_delta_parsing", "time_delta_type"):
             return _iso_duration(value)
+        if kind in ("literal_error", "enum"):
+            return (to_int if isinstance(value, str) else to_text)(self.document, path, value)
         wanted, _, what = kind.rpartition("_")
-        convert = _CONVERT.get(wanted)
-        return convert(self.document, path, value) if convert and what in ("type", "parsing") else None
+        if wanted not in _CONVERT or what not in ("type", "parsing"):
+            return None
+        return _CONVERT[wanted](self.document, path, value)
 
     def _path(self, given: Any, loc: tuple[str | int, ...]) -> Path:
         """The part of an error's location that leads to a value; the rest names branches of a union, or is missing."""
@@ -169,7 +177,7 @@ class _Check:
     # -- complaints -----------------------------------------------------------------------------------------------
 
     def _report(self, given: Any, errors: list[Any]) -> None:
-        unfilled = [p for p, f in self.below.items() if f.failed]
+        unfilled = [path for path, filled in self._below().items() if filled.failed]
         by_path: dict[Path, list[Any]] = {}
         for error in errors:
             path = (*self.path, *self._path(given, error["loc"]))
@@ -182,6 +190,8 @@ class _Check:
 
     def _missing(self, path: Path, error: Any) -> None:
         name = str(error["loc"][-1])
+        if (*path, name) in self.meant:
+            return
         below = path[len(self.path) :]
         option = ".".join(str(part) for part in (*below, name))
         if path in self.document.keys:
@@ -197,8 +207,8 @@ class _Check:
         option = ".".join(str(part) for part in path[len(self.path) :])
         value = Value(self.document, path, _at(given, path[len(self.path) :]))
         reasons = list(dict.fromkeys(self._reason(error, path) for error in errors))
-        not_this = f", not {value.shown()}" if option and all(_is_about_type(e) for e in errors) else ""
-        said = self._masked(" or ".join(reasons)) + not_this
+        not_this = f", not {value.shown()}" if option and not any(_says_it_all(e) for e in errors) else ""
+        said = self.document.masked(" or ".join(reasons), self.path) + not_this
         place = value.place if option else self._whole()
         subject = f"option `{option}` of `{self.component}`" if option else f"options of `{self.component}`"
         wanted = _WANTED.get(errors[0]["type"].rpartition("_")[0], "")
@@ -212,8 +222,10 @@ class _Check:
         wanted = _WANTED.get(kind.rpartition("_")[0])
         if wanted and _is_about_type(error):
             return f"must be {wanted}"
-        if path in self.below and self.below[path].secrets and kind.endswith("_parsing"):
+        if path in self.document.filled and kind.endswith("_parsing"):
             return f"cannot be read ({kind.removesuffix('_parsing')})"  # pydantic quotes parts of the value
+        if kind == "extra_forbidden":
+            return "is not known here"
         if kind == "json_invalid":
             return "a text is no valid Unicode"  # a lone surrogate, of an escape or of the environment
         message = " ".join(str(error["msg"]).split())
@@ -221,15 +233,6 @@ class _Check:
             if message.startswith(begin):
                 return message.removeprefix(begin)
         return re.sub(r"^(Input|Value) should ", "must ", message)
-
-    def _masked(self, text: str) -> str:
-        """The text with everything that came from outside the file replaced by the ``${…}`` that it came from."""
-        for secret, reference in self.secrets:
-            if not secret:
-                continue
-            pattern = re.escape(secret) if len(secret) > 3 else rf"(?<!\w){re.escape(secret)}(?!\w)"
-            text = re.sub(pattern, reference.replace("\\", r"\\"), text, flags=re.IGNORECASE)
-        return text
 
 
 def _is_about_type(error: Any) -> bool:
@@ -241,6 +244,11 @@ def _has(value: Any, part: str | int) -> bool:
     if isinstance(value, dict):
         return part in value
     return isinstance(value, list) and isinstance(part, int) and part < len(value)
+
+
+def _says_it_all(error: Any) -> bool:
+    """A validator of the author's own wrote the message."""
+    return error["type"] in ("value_error", "assertion_error", "json_invalid")
 
 
 def _at(value: Any, path: Path) -> Any:
@@ -273,7 +281,7 @@ def _iso_duration(value: Any) -> str | None:
 
 def _description(model: type[BaseModel], name: str) -> str:
     """``: `` and what the model says about an option; empty when it says nothing."""
-    for field_name, field in model.model_fields.items():
-        if name in option_names(model, field_name) and field.description:
-            return f": {' '.join(field.description.split())}"
+    for field_name, about in model.model_fields.items():
+        if name in option_names(model, field_name) and about.description:
+            return f": {' '.join(about.description.split())}"
     return ""

@@ -60,7 +60,7 @@ def load_text(
     )
     pipeline = reader.read()
     if document.problems or pipeline is None:
-        raise SpecError(document.problems)
+        raise document.error()
     return pipeline
 
 

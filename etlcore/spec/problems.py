@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,6 +32,20 @@ class Problem:
         if self.hint:
             shown.append(f"  -> {self.hint}")
         return "\n".join(shown)
+
+
+_SECRET = r"[\w-]*(?:secret|passw(?:or)?d|token|api_?key|credential)[\w-]*"
+_SECRET_VALUE = r"""["']?\s*:\s+)(?!["']?\$\{)("[^"]*"?|'[^']*'?|[^\s,}#][^,}#]*)"""
+
+
+def hide_secrets(line: str, keys: Iterable[str]) -> str:
+    """A line of a file with the values of secret keys as asterisks, in the same columns.
+
+    Secret are ``keys``, and those with a telling name: a misspelt key's value is no less a secret.
+    """
+    names = "|".join([_SECRET, *(re.escape(key) for key in keys)])
+    pattern = rf"(?<![\w-])((?:{names}){_SECRET_VALUE}"
+    return re.sub(pattern, lambda found: found[1] + "*" * len(found[2]), line, flags=re.IGNORECASE)
 
 
 class SpecError(Exception):

@@ -47,7 +47,12 @@ _KNOWN = (
     (r"flow (mapping|sequence); .*but got '\{'", "not YAML: a { inside {…} or […]", _QUOTE_FILL),
     (r"flow mapping; ", "not YAML: the {{…}} is not closed, or lacks a comma", "close it with }, or check the commas"),
     (r"flow sequence; ", "not YAML: the […] is not closed, or lacks a comma", "close it with ], or check the commas"),
-    (r"quoted scalar; ", "not YAML: the quotes are not closed, or hold a wrong \\ escape", "close the quotes"),
+    (
+        r"found unknown escape|expected escape sequence",
+        "a \\ in double quotes that starts no known escape",
+        "write \\\\, or use single quotes",
+    ),
+    (r"quoted scalar; ", "not YAML: the quotes are not closed", "close the quotes"),
     (
         r"could not find expected ':'",
         "a line without a colon, where `name: value` is expected",
