@@ -1,0 +1,66 @@
+"""The event log: what happened at the server, in order, for tests to read and to wait for."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from etlcore_sls.emulator.clock import Clock
+
+Event = dict[str, Any]
+"""``number`` (from 1, never reused), ``time`` (server time, seconds), ``kind``, and what belongs to the kind."""
+
+
+def matches(event: Event, kind: str | None, fields: dict[str, Any]) -> bool:
+    """Whether an event is of a kind and has these values in these fields."""
+    if kind is not None and event["kind"] != kind:
+        return False
+    return all(name in event and event[name] == value for name, value in fields.items())
+
+
+class EventLog:
+    """An ordered, bounded list of events. Safe from every thread."""
+
+    def __init__(self, clock: Clock, limit: int) -> None:
+        self._clock = clock
+        self._events: deque[Event] = deque(maxlen=limit)
+        self._last = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def add(self, kind: str, **fields: Any) -> None:
+        """Append one event and wake whoever waits."""
+        with self._changed:
+            self._last += 1
+            self._events.append({"number": self._last, "time": self._clock.now(), "kind": kind, **fields})
+            self._changed.notify_all()
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event; 0 when there was none."""
+        with self._changed:
+            return self._last
+
+    def select(self, kind: str | None = None, after: int = 0, **fields: Any) -> list[Event]:
+        """The events newer than number ``after`` that are of a kind and have these values."""
+        with self._changed:
+            return self._select(after, lambda event: matches(event, kind, fields))
+
+    def wait(self, predicate: Callable[[Event], bool], count: int, after: int, timeout: float) -> list[Event]:
+        """Block until ``count`` events newer than ``after`` fulfil a predicate; what there is when time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._select(after, predicate)) >= count, timeout)
+            return self._select(after, predicate)
+
+    def close(self) -> None:
+        """Let everyone who waits go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _select(self, after: int, predicate: Callable[[Event], bool]) -> list[Event]:
+        if after >= self._last:
+            return []
+        return [event for event in self._events if event["number"] > after and predicate(event)]
