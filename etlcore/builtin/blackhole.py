@@ -1,0 +1,23 @@
+"""The sink that takes rows and forgets them."""
+
+from __future__ import annotations
+
+from etlcore.batch import Batch
+from etlcore.builtin.options import Options
+from etlcore.components import Sink
+
+
+class Blackhole(Sink):
+    """Takes every row and forgets it.
+
+    For measuring what stands before it, and for ends of a graph that nobody needs. The drain report counts its rows
+    as delivered.
+    """
+
+    class Config(Options):
+        """No options."""
+
+    idempotent = True
+
+    def write(self, batch: Batch) -> None:
+        """Nothing is kept, so nothing is left to do."""

@@ -1,0 +1,191 @@
+"""The transform that takes request URIs apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from etlcore.batch import Batch, Row
+from etlcore.builtin.options import Options
+from etlcore.builtin.uri import Malformed, Parameters, parse
+from etlcore.components import Transform
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Query = dict[str, Any]
+
+
+class ParseUri(Transform):
+    """Adds the path and the query parameters of a URI as columns, percent-decoded as UTF-8.
+
+    A row whose URI is malformed (an incomplete escape, escapes that are no UTF-8, a space or control character, not a
+    path) or missing goes to the dead letters with the reason. The column itself and all others stay as they are; a
+    column that is there already is replaced. A parameter that a URI lacks is null, one without a value is "".
+    """
+
+    class Config(Options):
+        column: str = Field("request_uri", min_length=1, description="The column that holds the URI.")
+        path: str | None = Field("path", min_length=1, description="Name of the column for the path; null for none.")
+        query: str | None = Field(
+            "query",
+            min_length=1,
+            description="Name of the column for all parameters, a mapping of name to value; null for none. Left out, "
+            "there is none when `params` is given.",
+        )
+        params: dict[str, str] | list[str] = Field(
+            [],
+            description="Parameters that get a column each: a list of names, or a mapping of column name to parameter.",
+        )
+        prefix: str = Field("", description="Put before the names of all new columns.")
+        repeated: Literal["first", "last", "list"] = Field(
+            "first",
+            description="What counts of a parameter that is given several times; list makes every value a list.",
+        )
+
+        @field_validator("params")
+        @classmethod
+        def _each_once(cls, params: dict[str, str] | list[str]) -> dict[str, str] | list[str]:
+            twice = sorted({name for name in params if list(params).count(name) > 1})
+            if twice:
+                raise ValueError(f"parameter {twice[0]!r} is listed twice: name each once")
+            return params
+
+        @model_validator(mode="after")
+        def _something_to_do(self) -> ParseUri.Config:
+            names = self.outputs()
+            if not names:
+                raise ValueError("nothing to add: name a column for path or query, or list some params")
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"two outputs would be called {twice[0]!r}: rename one")
+            return self
+
+        @property
+        def query_column(self) -> str | None:
+            """The column of all parameters, without prefix; None when there is none."""
+            return None if self.params and "query" not in self.model_fields_set else self.query
+
+        @property
+        def selected(self) -> dict[str, str]:
+            """Column name, without prefix, to parameter."""
+            return dict(self.params) if isinstance(self.params, dict) else {name: name for name in self.params}
+
+        def outputs(self) -> list[str]:
+            """The new columns in their order."""
+            names = [self.path, self.query_column, *self.selected]
+            return [self.prefix + name for name in names if name is not None]
+
+    config: Config
+
+    def process(self, batch: Batch) -> Batch:
+        parsed, refused = self._parse(self._values(batch))
+        if refused:
+            self.context.reject(batch.take(list(refused)), list(refused.values()))
+        if not batch.columnar:
+            return Batch.from_rows(self._add_to_rows(batch.rows, parsed))
+        good = batch.take([i for i in range(len(batch)) if i not in refused]) if refused else batch
+        return Batch.from_arrow(self._add_columns(good.arrow, [p for p in parsed if p is not None]))
+
+    def _values(self, batch: Batch) -> list[Any]:
+        name = self.config.column
+        if not batch.columnar:
+            return [row.get(name) for row in batch.rows]
+        indices = batch.arrow.schema.get_all_field_indices(name)
+        return batch.arrow.column(indices[-1]).to_pylist() if indices else [None] * len(batch)
+
+    def _parse(self, values: list[Any]) -> tuple[list[_Parsed | None], dict[int, str]]:
+        """What each value holds, None where it is refused; and the refused ones with their reasons."""
+        parsed: list[_Parsed | None] = []
+        refused: dict[int, str] = {}
+        for index, value in enumerate(values):
+            try:
+                parsed.append(parse(value if type(value) is str else _text(value)))
+            except Malformed as error:
+                parsed.append(None)
+                refused[index] = f"{self.config.column}: {error}"
+        return parsed, refused
+
+    def _add_to_rows(self, rows: list[Row], parsed: list[_Parsed | None]) -> list[Row]:
+        prefix, gather = self.config.prefix, _GATHER[self.config.repeated]
+        path = None if self.config.path is None else prefix + self.config.path
+        query = None if self.config.query_column is None else prefix + self.config.query_column
+        selected = [(prefix + new, name) for new, name in self.config.selected.items()]
+        out = []
+        for row, found in zip(rows, parsed, strict=True):
+            if found is None:
+                continue
+            made = dict(row)
+            if path is not None:
+                made[path] = found[0]
+            if query is not None or selected:
+                parameters = gather(found[1])
+                if query is not None:
+                    made[query] = parameters
+                for new, name in selected:
+                    made[new] = parameters.get(name)
+            out.append(made)
+        return out
+
+    def _add_columns(self, record_batch: pa.RecordBatch, parsed: list[_Parsed]) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        value = pa.list_(pa.string()) if self.config.repeated == "list" else pa.string()
+        gathered = [_GATHER[self.config.repeated](parameters) for _, parameters in parsed]
+        made: list[pa.Array] = []
+        if self.config.path is not None:
+            made.append(pa.array([path for path, _ in parsed], pa.string()))
+        if self.config.query_column is not None:
+            made.append(pa.array([list(query.items()) for query in gathered], pa.map_(pa.string(), value)))
+        for name in self.config.selected.values():
+            made.append(pa.array([query.get(name) for query in gathered], value))
+        for name, column in zip(self.config.outputs(), made, strict=True):
+            record_batch = _put(record_batch, name, column)
+        return record_batch
+
+
+_Parsed = tuple[str, Parameters]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Malformed("bytes that are not UTF-8") from None
+    raise Malformed("missing" if value is None else f"holds {type(value).__name__}, not text")
+
+
+def _first(parameters: Parameters) -> Query:
+    found: Query = {}
+    for name, value in parameters:
+        found.setdefault(name, value)
+    return found
+
+
+def _list(parameters: Parameters) -> Query:
+    found: Query = {}
+    for name, value in parameters:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+_GATHER: dict[str, Callable[[Parameters], Query]] = {"first": _first, "last": dict, "list": _list}
+
+
+def _put(record_batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
+    """The batch with a column added, or replaced where there is one of that name."""
+    import pyarrow as pa
+
+    indices = record_batch.schema.get_all_field_indices(name)
+    fields, arrays = list(record_batch.schema), list(record_batch.columns)
+    if indices:
+        fields[indices[-1]], arrays[indices[-1]] = pa.field(name, column.type), column
+    else:
+        fields.append(pa.field(name, column.type))
+        arrays.append(column)
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=record_batch.schema.metadata))

@@ -1,0 +1,40 @@
+"""What can go wrong with the state file, each as one line that names the file, the fault and the next step."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+
+class StateError(Exception):
+    """The state could not be read or made durable. The text is one line for the operator."""
+
+
+_READ_FIRST = "sources then read from their configured start"
+
+# By SQLite's primary result code, https://www.sqlite.org/rescode.html
+_FAULTS = {
+    sqlite3.SQLITE_FULL: ("has no room left", "free some space on its disk and start again: nothing is lost"),
+    sqlite3.SQLITE_IOERR: ("cannot be read or written", "look after its disk and start again: nothing is lost"),
+    sqlite3.SQLITE_READONLY: ("is read-only", "make it writable, or choose another state directory"),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "make its directory writable, or choose another state directory"),
+    sqlite3.SQLITE_PERM: ("may not be opened", "make it writable, or choose another state directory"),
+    sqlite3.SQLITE_CORRUPT: ("is damaged", f"restore it from a backup or move it away; {_READ_FIRST}"),
+    sqlite3.SQLITE_NOTADB: ("is not an etlcore state file", f"move it away; {_READ_FIRST}"),
+    sqlite3.SQLITE_BUSY: ("is held by another process", "wait until that one has ended, then start again"),
+}
+
+
+def from_sqlite(file: Path, error: sqlite3.Error) -> StateError:
+    """The same fault in the operator's words."""
+    code = getattr(error, "sqlite_errorcode", None)
+    fault, step = _FAULTS.get(code & 0xFF if isinstance(code, int) else -1, ("cannot be used", "look at its file"))
+    return StateError(f"the state file {file} {fault} ({error}): {step}")
+
+
+def from_os(path: Path, error: OSError) -> StateError:
+    """A directory or file that could not be made."""
+    reason = error.strerror or str(error)
+    return StateError(
+        f"the state directory {path} cannot be made ({reason}): make it writable, or choose another state directory"
+    )
