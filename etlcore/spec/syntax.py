@@ -20,7 +20,9 @@ def explain(error: yaml.YAMLError, text: str) -> tuple[int, str, str]:
     problem, context = error.problem or "", error.context or ""
     for pattern, message, hint in _KNOWN:
         if re.search(pattern, f"{context}; {problem}"):
-            return index, message.format(at=text[index : index + 1]), hint
+            if "not closed" in message and error.context_mark and error.context_mark.line != mark.line:
+                index = error.context_mark.index  # where it opens; it is missed only much later
+            return index, message.replace("{at}", text[index : index + 1]), hint
     if context and error.context_mark and error.context_mark.line != getattr(mark, "line", None):
         context += f" that starts in line {error.context_mark.line + 1}"
     return index, f"not YAML: {f'{context}: ' if context else ''}{problem}", "see the line above as well"
@@ -45,7 +47,7 @@ _KNOWN = (
     (r"found undefined alias", "the alias has no anchor above it", "write &name before the value that *name repeats"),
     (r"found duplicate anchor", "the anchor is defined twice", "rename one of the two anchors"),
     (r"flow (mapping|sequence); .*but got '\{'", "not YAML: a { inside {…} or […]", _QUOTE_FILL),
-    (r"flow mapping; ", "not YAML: the {{…}} is not closed, or lacks a comma", "close it with }, or check the commas"),
+    (r"flow mapping; ", "not YAML: the {…} is not closed, or lacks a comma", "close it with }, or check the commas"),
     (r"flow sequence; ", "not YAML: the […] is not closed, or lacks a comma", "close it with ], or check the commas"),
     (
         r"found unknown escape|expected escape sequence",
@@ -59,13 +61,16 @@ _KNOWN = (
         "write name: value; a text of several lines needs | or quotes",
     ),
     (
-        r"expected <block end>, but found",
+        r"expected <block end>, but found '<scalar>'",
+        "text goes on where the value has ended",
+        """a ' inside '…' is written twice, a " inside "…" with a \\ before it""",
+    ),
+    (
+        r"expected (<block end>|'<document start>'), but found",
         "the line does not fit what stands above it",
         "check that it is indented as far as its neighbours",
     ),
-    (
-        r"block sequence entries are not allowed",
-        "a list item (-) where none can be",
-        "put the list on lines of its own",
-    ),
+    (r"expected the node content, but found '[]},]'", "a {at} that nothing opens", "put quotes around the value"),
+    (r"expected the node content, but found '<stream end>'", "not YAML: the file ends in the middle", "close it"),
+    (r"sequence entries are not allowed", "a list item (-) where none can be", "put the list on lines of its own"),
 )
