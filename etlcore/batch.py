@@ -95,18 +95,22 @@ class Batch:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows as a list of dicts, made from the columns at the first call where need be."""
+        """The rows as a list of dicts, made from the columns at the first call where need be.
+
+        Of several columns with one name the last counts. A map becomes a dict. Times finer than a microsecond are
+        cut to it, as Python has none.
+        """
         if self._rows is None:
             assert self._arrow is not None
-            self._rows = self._arrow.to_pylist()
+            self._rows = _to_rows(self._arrow)
         return self._rows
 
     @property
     def arrow(self) -> pa.RecordBatch:
         """The columns as a `pyarrow.RecordBatch`, made from the rows at the first call where need be.
 
-        A key missing from a row is null. Raises pyarrow.ArrowInvalid or pyarrow.ArrowTypeError when one column
-        holds values that no Arrow type can hold together (``1`` and ``"a"``).
+        A key missing from a row is null. Raises pyarrow.ArrowInvalid, with the column's name, when a column holds
+        values that no Arrow type can hold together (``1`` and ``"a"``) or that none can hold at all.
         """
         if self._arrow is None:
             assert self._rows is not None
@@ -163,8 +167,9 @@ class Batch:
     def concat(batches: Sequence[Batch]) -> Batch:
         """Several batches as one, without positions: columns stay columns when their schemas agree, else rows."""
         if len(batches) == 1:
-            return batches[0]
-        if all(b._arrow is not None and b._rows is None for b in batches):
+            only = batches[0]
+            return Batch(arrow=only._arrow) if only._rows is None else Batch(rows=only._rows)
+        if batches and all(b._arrow is not None and b._rows is None for b in batches):
             schema = batches[0].arrow.schema
             if all(b.arrow.schema.equals(schema) for b in batches[1:]):
                 import pyarrow as pa
@@ -205,8 +210,43 @@ def _to_arrow(rows: list[Row]) -> pa.RecordBatch:
     if not names:
         # A record batch without columns cannot say how many rows it has; an empty struct array can.
         return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), type=pa.struct([])))
-    columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
-    return pa.RecordBatch.from_pydict(columns)
+    columns = [_to_column(name, [row.get(name) for row in rows]) for name in names]
+    return pa.RecordBatch.from_arrays(columns, names=list(names))
+
+
+def _to_column(name: str, values: list[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    if not isinstance(name, str):
+        raise pa.ArrowInvalid(f"column {name!r} has a name that is no text: Arrow cannot hold it")
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise pa.ArrowInvalid(f"column {name!r} cannot become an Arrow column: {error}") from error
+
+
+def _to_rows(record_batch: pa.RecordBatch) -> list[Row]:
+    names = record_batch.schema.names
+    if not names:
+        return [{} for _ in range(record_batch.num_rows)]
+    columns = [column_values(column) for column in record_batch.columns]
+    return [dict(zip(names, values, strict=False)) for values in zip(*columns, strict=False)]
+
+
+def column_values(column: pa.Array) -> list[Any]:
+    """The values of one column, as they stand in `Batch.rows`."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_map(kind):
+        return [None if pairs is None else dict(pairs) for pairs in column.to_pylist()]
+    if getattr(kind, "unit", None) == "ns":  # to pyarrow these are values of pandas, or an error without it
+        if pa.types.is_timestamp(kind):
+            column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+        else:
+            column = column.cast(pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us"), safe=False)
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _estimate(rows: list[Row]) -> int:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, field_validator
 
-from etlcore.batch import Batch
+from etlcore.batch import Batch, column_values
 from etlcore.builtin import expression
 from etlcore.builtin.options import Options
 from etlcore.components import Transform
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class Filter(Transform):
@@ -59,7 +57,7 @@ class Filter(Transform):
         return Batch.from_rows([row for row, o in zip(batch.rows, outcomes, strict=True) if o is True])
 
 
-def _columns_of(batch: Batch) -> Any:
+def _columns_of(batch: Batch) -> Callable[[str], list[Any]]:
     if not batch.columnar:
         rows = batch.rows
         return lambda name: [row.get(name) for row in rows]
@@ -67,15 +65,6 @@ def _columns_of(batch: Batch) -> Any:
 
     def column(name: str) -> list[Any]:
         indices = record_batch.schema.get_all_field_indices(name)
-        return _to_python(record_batch.column(indices[-1])) if indices else [None] * len(batch)
+        return column_values(record_batch.column(indices[-1])) if indices else [None] * len(batch)
 
     return column
-
-
-def _to_python(column: pa.Array) -> list[Any]:
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":  # Python has no nanoseconds
-        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
-    return list(column.to_pylist())

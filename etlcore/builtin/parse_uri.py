@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from etlcore.batch import Batch, Row
+from etlcore.batch import Batch, Row, column_values
 from etlcore.builtin.options import Options
 from etlcore.builtin.uri import Malformed, Parameters, parse
 from etlcore.components import Transform
@@ -94,7 +94,7 @@ class ParseUri(Transform):
         if not batch.columnar:
             return [row.get(name) for row in batch.rows]
         indices = batch.arrow.schema.get_all_field_indices(name)
-        return batch.arrow.column(indices[-1]).to_pylist() if indices else [None] * len(batch)
+        return column_values(batch.arrow.column(indices[-1])) if indices else [None] * len(batch)
 
     def _parse(self, values: list[Any]) -> tuple[list[_Parsed | None], dict[int, str]]:
         """What each value holds, None where it is refused; and the refused ones with their reasons."""
