@@ -5,11 +5,16 @@ A pull joins bytes that are already framed: no log is looked at, unless an SPL q
 
 from __future__ import annotations
 
-from etlcore_sls.emulator.calls import Call, Reply, json_reply, route
+from dataclasses import dataclass
+
+from etlcore_sls.emulator.api_processors import parse_query, processor_query
+from etlcore_sls.emulator.calls import Call, Reply, compressed_reply, json_reply, route
 from etlcore_sls.emulator.errors import ApiError, parameter_invalid
+from etlcore_sls.emulator.filtering import apply
 from etlcore_sls.emulator.logstore import Logstore
 from etlcore_sls.emulator.shards import Shard, StoredGroup, parse_key
-from etlcore_sls.wire.compression import COMPRESSIONS, DecompressionError, compress, decompress
+from etlcore_sls.emulator.spl import Query
+from etlcore_sls.wire.compression import COMPRESSIONS, DecompressionError, decompress
 from etlcore_sls.wire.protobuf import ProtobufError, check_log_group, encode_tags, frame
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -109,47 +114,71 @@ def _received(call: Call, shard: Shard, number: int) -> int:
 # --- pulling ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Page:
+    """The LogGroups that one pull is about: their bytes, and the headers that say where they lie."""
+
+    frames: list[bytes]
+    headers: dict[str, str]
+
+
 @route("pull_logs", "GET", "/logstores/{logstore}/shards/{shard}", types=("log", "logs"), locked=False)
 def pull_logs(call: Call) -> Reply:
     """LogGroups from a cursor on, as a LogGroupList in the compression that was asked for."""
-    service, settings = call.service, call.service.settings
+    settings = call.service.settings
     count = call.number("count", settings.pull_max_groups)
     if not 1 <= count <= settings.pull_max_groups:
         raise parameter_invalid(f"count {count} must be between 1 and {settings.pull_max_groups}")
-    with service.lock:
-        store, shard = _place(call)
-        start = shard.number_of(call.params.get("cursor", ""))
-        stop = shard.count
-        if call.params.get("end_cursor"):
-            stop = shard.number_of(call.params["end_cursor"], clamp=True)
-        end = shard.page_end(start, count, settings.pull_max_bytes, stop)
-        frames = service.storage.read(shard, start, end) if end > start else []
-        headers = {
-            "x-log-count": str(end - start),
-            "x-log-cursor": shard.cursor(end),
-            "x-log-cursor-time": str(_received(call, shard, max(end - 1, start))),
-        }
-        if end > start:
-            headers["x-log-read-last-cursor"] = str(shard.base + end - 1)
-        if end == shard.count:
-            headers["x-log-end-of-cursor"] = "1"
-        service.events.add(
-            "pull",
-            project=store.project,
-            logstore=store.name,
-            shard=shard.number,
-            first=start,
-            groups=end - start,
-            agent=call.headers.get("user-agent", ""),
+    with call.service.lock:
+        query = _query(call)
+        page = _page(call, count)
+    frames = page.frames
+    if query is not None:
+        filtered = apply(query, frames)
+        page.headers.update(
+            {
+                "x-log-rawdatacount": str(len(frames)),
+                "x-log-rawdatasize": str(sum(map(len, frames))),
+                "x-log-rawdatalines": str(filtered.raw_lines),
+                "x-log-resultlines": str(filtered.result_lines),
+                "x-log-failedlines": "0",
+            }
         )
-    return _compressed(call, b"".join(frames), headers)
+        frames = filtered.frames
+    page.headers["x-log-count"] = str(len(frames))
+    return compressed_reply(call, b"".join(frames), page.headers, "application/x-protobuf")
 
 
-def _compressed(call: Call, body: bytes, headers: dict[str, str]) -> Reply:
-    headers["x-log-bodyrawsize"] = str(len(body))
-    for kind in (part.split(";")[0].strip().lower() for part in call.headers.get("accept-encoding", "").split(",")):
-        if kind in COMPRESSIONS:
-            headers["x-log-compresstype"] = kind
-            body = compress(body, kind) if body else b""
-            break
-    return Reply(body, headers=headers, content_type="application/x-protobuf")
+def _query(call: Call) -> Query | None:
+    """What is to be kept of each LogGroup: a query in the request, a named processor, or None for everything."""
+    name, text = call.params.get("processor"), call.params.get("query")
+    if name:
+        return processor_query(call.service.project(call.project), name)
+    return parse_query(text) if text else None
+
+
+def _page(call: Call, count: int) -> _Page:
+    store, shard = _place(call)
+    start = shard.number_of(call.params.get("cursor", ""))
+    stop = shard.count
+    if call.params.get("end_cursor"):
+        stop = shard.number_of(call.params["end_cursor"], clamp=True)
+    end = shard.page_end(start, count, call.service.settings.pull_max_bytes, stop)
+    headers = {
+        "x-log-cursor": shard.cursor(end),
+        "x-log-cursor-time": str(_received(call, shard, max(end - 1, start))),
+    }
+    if end > start:
+        headers["x-log-read-last-cursor"] = str(shard.base + end - 1)
+    if end == shard.count:
+        headers["x-log-end-of-cursor"] = "1"
+    call.service.events.add(
+        "pull",
+        project=store.project,
+        logstore=store.name,
+        shard=shard.number,
+        first=start,
+        groups=end - start,
+        agent=call.headers.get("user-agent", ""),
+    )
+    return _Page(call.service.storage.read(shard, start, end) if end > start else [], headers)

@@ -10,6 +10,7 @@ from typing import Any
 
 from etlcore_sls.emulator.errors import ApiError, parameter_invalid
 from etlcore_sls.emulator.service import Service
+from etlcore_sls.wire.compression import COMPRESSIONS, compress
 from etlcore_sls.wire.signature import SignedRequest
 
 
@@ -88,6 +89,17 @@ class Reply:
 
 def json_reply(document: Any, status: int = 200) -> Reply:
     return Reply(json.dumps(document, separators=(",", ":")).encode(), status)
+
+
+def compressed_reply(call: Call, body: bytes, headers: dict[str, str], content_type: str) -> Reply:
+    """A reply in the first compression of ``Accept-Encoding`` that SLS knows; plain when there is none."""
+    headers["x-log-bodyrawsize"] = str(len(body))
+    for kind in (part.split(";")[0].strip().lower() for part in call.headers.get("accept-encoding", "").split(",")):
+        if kind in COMPRESSIONS:
+            headers["x-log-compresstype"] = kind
+            body = compress(body, kind) if body else b""
+            break
+    return Reply(body, headers=headers, content_type=content_type)
 
 
 def error_reply(error: ApiError) -> Reply:

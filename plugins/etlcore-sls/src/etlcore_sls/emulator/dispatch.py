@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-# Imported for what they register; the order matters where a path is told apart by its parameters.
-from etlcore_sls.emulator import api_groups, api_logs, api_stores  # noqa: F401
+# Imported for what they register; api_stores is last, it takes what the others' parameters do not claim.
+from etlcore_sls.emulator import api_groups, api_logs, api_processors, api_query, api_stores  # noqa: F401
 from etlcore_sls.emulator.actions import perform
 from etlcore_sls.emulator.authentication import authenticate
 from etlcore_sls.emulator.calls import Call, Reply, Route, error_reply, find_route, json_reply

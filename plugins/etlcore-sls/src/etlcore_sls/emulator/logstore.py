@@ -24,6 +24,7 @@ class Logstore:
     groups: dict[str, ConsumerGroup] = field(default_factory=dict)
     next_shard: int = 0
     next_writer: int = 0
+    time_index: object = None  # kept here by the operations that read by time
 
     def shard(self, number: int | str) -> Shard:
         """A shard by its number. Raises ShardNotExist."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from etlcore_sls.emulator.clock import Clock
@@ -19,6 +20,8 @@ from etlcore_sls.emulator.logstore import Logstore, Project
 from etlcore_sls.emulator.settings import AccessKey, Settings
 from etlcore_sls.emulator.shards import LAST_KEY, Shard, StoredGroup, even_ranges, split_ranges
 from etlcore_sls.emulator.storage import Storage
+
+_request_numbers = count(1)
 
 
 class Service:
@@ -214,4 +217,4 @@ class Service:
 
 def request_id() -> str:
     """A number that names one request in logs, 24 hexadecimal digits as the service's are."""
-    return f"{time.time_ns():024X}"
+    return f"{time.time_ns():016X}{next(_request_numbers) & 0xFFFFFFFF:08X}"

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
+_CONTENT_TAG = 0x12  # field 2 of a Log
 _GROUP_TAG = b"\x0a"  # field 1, length-delimited: one LogGroup of a LogGroupList
 
 
@@ -124,27 +126,36 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
         raise ProtobufError("message ends within a varint") from None
 
 
-def fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a message: number, wire type, then start and end of a payload, or the value of a varint twice."""
-    while position < end:
-        key, position = read_varint(data, position)
-        number, kind = key >> 3, key & 7
-        if not number:
-            raise ProtobufError("field number 0")
-        if kind == BYTES:
-            size, position = read_varint(data, position)
-            start, position = position, position + size
-            yield number, kind, start, position
-        elif kind == VARINT:
-            value, position = read_varint(data, position)
-            yield number, kind, value, value
-        elif kind in (FIXED32, FIXED64):
-            start, position = position, position + (4 if kind == FIXED32 else 8)
-            yield number, kind, start, position
-        else:
-            raise ProtobufError(f"wire type {kind} is not used by SLS")
-    if position != end:
+def _field(data: bytes, position: int, end: int) -> tuple[int, int, int, int, int]:
+    """The field at a position: number, wire type, start and end of its payload, and the position behind it."""
+    key, position = read_varint(data, position)
+    number, kind = key >> 3, key & 7
+    if not number:
+        raise ProtobufError("field number 0")
+    if kind == VARINT:
+        value, position = read_varint(data, position)
+        start, stop = value, value
+    elif kind in _FIXED_SIZES:
+        start, stop = position, position + _FIXED_SIZES[kind]
+        position = stop
+    elif kind == BYTES:
+        size, start = read_varint(data, position)
+        stop = position = start + size
+    else:
+        raise ProtobufError(f"wire type {kind} is not used by SLS")
+    if position > end:
         raise ProtobufError("message ends within a field")
+    return number, kind, start, stop, position
+
+
+def fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of a message: number, wire type, then start and end of a payload, or the value of a varint twice.
+
+    Raises ProtobufError where the bytes are not a message.
+    """
+    while position < end:
+        number, kind, start, stop, position = _field(data, position, end)
+        yield number, kind, start, stop
 
 
 def split_group_list(data: bytes) -> list[bytes]:
@@ -162,8 +173,6 @@ def decode_log_group(data: bytes) -> LogGroup:
     for number, kind, start, end in fields(data, 0, len(data)):
         if kind != BYTES:
             continue
-        if end > len(data):
-            raise ProtobufError("message ends within a field")
         if number == 1:
             group.logs.append(_decode_log(data, start, end))
         elif number == 2:
@@ -181,13 +190,23 @@ def decode_log_group(data: bytes) -> LogGroup:
 
 def _decode_log(data: bytes, position: int, end: int) -> Log:
     time, time_ns, contents = None, None, []
-    for number, kind, first, last in fields(data, position, end):
-        if number == 2 and kind == BYTES:
+    while position < end:
+        # Nearly every field is a Content below 128 bytes, or one below 16 kB: read those without a call for each part.
+        if data[position] == _CONTENT_TAG and position + 1 < end:
+            size, position = data[position + 1], position + 2
+            if size >= 0x80:
+                size, position = read_varint(data, position - 1)
+            last = position + size
             if last > end:
                 raise ProtobufError("message ends within a field")
-            contents.append(_decode_pair(data, first, last, "Content"))
-        elif number == 1 and kind == VARINT:
+            contents.append(_decode_pair(data, position, last, "Content"))
+            position = last
+            continue
+        number, kind, first, last, position = _field(data, position, end)
+        if number == 1 and kind == VARINT:
             time = first
+        elif number == 2 and kind == BYTES:
+            contents.append(_decode_pair(data, first, last, "Content"))
         elif number == 4 and kind == FIXED32:
             time_ns = int.from_bytes(data[first:last], "little")
     if time is None:
@@ -196,15 +215,21 @@ def _decode_log(data: bytes, position: int, end: int) -> Log:
 
 
 def _decode_pair(data: bytes, position: int, end: int, what: str) -> tuple[bytes, bytes]:
+    # The usual form first: Key, then Value, each shorter than 128 bytes, and nothing else.
+    if end - position >= 4 and data[position] == 0x0A and data[position + 1] < 0x80:
+        middle = position + 2 + data[position + 1]
+        rest = end - middle - 2
+        if 0 <= rest < 0x80 and data[middle] == 0x12 and data[middle + 1] == rest:
+            return data[position + 2 : middle], data[middle + 2 : end]
+    return _decode_any_pair(data, position, end, what)
+
+
+def _decode_any_pair(data: bytes, position: int, end: int, what: str) -> tuple[bytes, bytes]:
     key = value = None
     for number, kind, first, last in fields(data, position, end):
-        if kind != BYTES:
-            continue
-        if last > end:
-            raise ProtobufError("message ends within a field")
-        if number == 1:
+        if number == 1 and kind == BYTES:
             key = data[first:last]
-        elif number == 2:
+        elif number == 2 and kind == BYTES:
             value = data[first:last]
     if key is None or value is None:
         raise ProtobufError(f"a {what} has no {'Key' if key is None else 'Value'}")
@@ -214,3 +239,15 @@ def _decode_pair(data: bytes, position: int, end: int, what: str) -> tuple[bytes
 def check_log_group(data: bytes) -> int:
     """The number of logs in an encoded LogGroup. Raises ProtobufError when any part of it is malformed."""
     return len(decode_log_group(data).logs)
+
+
+def log_times(data: bytes) -> list[int]:
+    """The times of the logs in an encoded LogGroup, in order, without decoding the rest. Raises ProtobufError."""
+    times = []
+    for number, kind, start, end in fields(data, 0, len(data)):
+        if number == 1 and kind == BYTES:
+            found = [first for field, wire, first, _ in fields(data, start, end) if field == 1 and wire == VARINT]
+            if not found:
+                raise ProtobufError("a Log has no Time")
+            times.append(found[-1])
+    return times
