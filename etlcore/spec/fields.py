@@ -127,14 +127,14 @@ def keys(
     return Keys(found, unknown, allowed)
 
 
-def text(value: Value) -> str | None:
+def text(value: Value, hint: str = "write a text") -> str | None:
     """Text that is not empty."""
     if value.failed:
         return None
     found = to_text(value.document, value.path, value.value)
     if found and found.strip():
         return found
-    value.wrong(f"`{value.name}` must be text, not {value.shown() if found is None else 'empty'}", "write a text")
+    value.wrong(f"`{value.name}` must be text, not {value.shown() if found is None else 'empty'}", hint)
     return None
 
 

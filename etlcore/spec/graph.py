@@ -78,7 +78,7 @@ class _Graph:
             if isinstance(item.value, dict | list):
                 item.wrong(f"`from` must name a stage, not {item.shown()}", "write from: STAGE, or from: [ONE, OTHER]")
                 continue
-            name = fields.text(item)
+            name = fields.text(item, "write from: STAGE, or leave it out for the stage above")
             if name is None:
                 continue
             if name in seen:

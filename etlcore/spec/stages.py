@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 _KEYS = (*KINDS, "with", "from", "workers", "queue", "batch", "ordered", "key", "on_error", "description")
+_LIKE = {"source": "source: generate", "transform": "transform: select", "sink": "sink: console"}
 _MEANT = {
     "input": "from",
     "inputs": "from",
@@ -119,7 +120,7 @@ class StageReader:
                 f"write {value.name}: NAME, and its options below `with:`",
             )
         else:
-            draft.component = fields.text(value)
+            draft.component = fields.text(value, f"write the name of a component, like {_LIKE[kinds[0]]}")
 
     def _component(self, draft: Draft) -> None:
         """The component's class, and the stage's options checked by its model."""
@@ -154,7 +155,7 @@ class StageReader:
         if "ordered" in keys:
             draft.ordered = bool(fields.truth(keys["ordered"]))
         if "key" in keys:
-            draft.key = fields.text(keys["key"])
+            draft.key = fields.text(keys["key"], "write the name of a column")
         if "description" in keys:
             fields.text(keys["description"])
         if "on_error" in keys:
