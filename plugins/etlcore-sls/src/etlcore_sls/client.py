@@ -19,7 +19,7 @@ from aliyun.log.version import USER_AGENT
 from etlcore_sls.config import SlsConfig
 from etlcore_sls.credentials import Provider
 from etlcore_sls.endpoint import Endpoint
-from etlcore_sls.errors import SlsError, from_log_exception
+from etlcore_sls.errors import SlsError, SlsFailure, from_log_exception
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class _OnceClient(_LogClient):  # type: ignore[misc]
 
 
 class SlsClient:
-    """One logstore and one consumer group of it. All methods raise `SlsError` and nothing else."""
+    """One logstore and one consumer group of it. Methods raise `SlsError`; `SlsFailure` for unusable credentials."""
 
     def __init__(self, config: SlsConfig, endpoint: Endpoint, provider: Provider, seconds: float | None = None) -> None:
         """``seconds`` is how long a request may take, where that is not the option ``request_seconds``."""
@@ -160,12 +160,12 @@ class SlsClient:
     def _call(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         try:
             return function(*args, **kwargs)
-        except SlsError:
+        except (SlsError, SlsFailure):
             raise
         except LogException as error:
             raise from_log_exception(error) from error
         except Exception as error:
-            # A header that is missing, a body that does not decompress, a credentials provider that failed.
+            # A header that is missing, a body that does not decompress: what the SDK did not expect either.
             raise SlsError("BadResponse", f"{type(error).__name__}: {error}", 0) from error
 
 

@@ -32,6 +32,8 @@ class Committer:
         self._holdings = holdings
         self._provider = provider
         self._log = log
+        self.failure: SlsFailure | None = None
+        """Why nothing can be committed any more, for good."""
 
     def commit(self, positions: Mapping[str, str]) -> None:
         """Move checkpoints, ``{partition: cursor}``. What is not ours any more is evicted, uncommitted.
@@ -63,6 +65,8 @@ class Committer:
         for (shard, position), error in zip(pending, outcomes, strict=True):
             if error is None:
                 self._holdings.committed(shard, position)
+            elif error.is_group_gone:
+                self._give_up(error)
             elif self._is_lost(shard, error):
                 continue
             elif error.is_transient or (error.is_auth and expire(self._provider)):
@@ -78,6 +82,13 @@ class Committer:
         except SlsError as error:
             return error
         return None
+
+    def _give_up(self, error: SlsError) -> None:
+        self._holdings.evict()
+        self.failure = SlsFailure(
+            f"the consumer group was deleted: what was delivered since the last commit could not be committed ({error})"
+        )
+        self._holdings.fail(self.failure)
 
     def _is_lost(self, shard: Shard, error: SlsError) -> bool:
         """Whether the refusal says that the shard is not ours; then it is evicted, with all others if need be."""

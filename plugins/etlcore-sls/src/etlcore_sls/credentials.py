@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from etlcore_sls.config import SlsConfig
-from etlcore_sls.errors import SlsFailure
+from etlcore_sls.errors import SlsError, SlsFailure
 
 ENV_ID = "ALIBABA_CLOUD_ACCESS_KEY_ID"
 ENV_SECRET = "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
@@ -27,20 +27,27 @@ class Provider(Protocol):
     def get_credentials(self) -> Any: ...
 
 
-class FunctionProvider:
-    """Credentials from a function, kept for a few minutes; `expire` makes the next request ask again."""
+class OwnProvider:
+    """Credentials from the user's own code, kept for ``keep`` seconds; `expire` makes the next request ask again."""
 
-    def __init__(self, function: Callable[[], Any], keep: float = _KEEP_SECONDS) -> None:
-        self._function = function
+    def __init__(self, name: str, ask: Callable[[], Any], keep: float) -> None:
+        self._name = name
+        self._ask = ask
         self._keep = keep
         self._lock = threading.Lock()
         self._kept: Any = None
         self._until = 0.0
 
     def get_credentials(self) -> Any:
+        """Raises SlsError when the user's code fails (it may not the next time), SlsFailure when it is wrong."""
         with self._lock:
             if self._kept is None or time.monotonic() >= self._until:
-                self._kept = _as_credentials(self._function())
+                try:
+                    made = self._ask()
+                except Exception as error:
+                    message = f"{self._name} failed: {type(error).__name__}: {error}"
+                    raise SlsError("CredentialsUnavailable", message, 0) from error
+                self._kept = _as_credentials(self._name, made)
                 self._until = time.monotonic() + self._keep
             return self._kept
 
@@ -67,12 +74,10 @@ def make_provider(config: SlsConfig) -> Provider:
 
 def expire(provider: Provider) -> bool:
     """Ask for new credentials before the next request; False where there cannot be any."""
-    if isinstance(provider, FunctionProvider):
-        provider.expire()
-        return True
-    from aliyun.log.credentials import StaticCredentialsProvider
-
-    return not isinstance(provider, StaticCredentialsProvider)
+    if not isinstance(provider, OwnProvider):
+        return False
+    provider.expire()
+    return True
 
 
 def _static(key_id: str, secret: str, token: str) -> Provider:
@@ -93,22 +98,19 @@ def _own_provider(name: str) -> Provider:
     if isinstance(found, type):
         found = found()
     if hasattr(found, "get_credentials"):
-        provider: Provider = found
-        return provider
+        return OwnProvider(name, found.get_credentials, keep=0.0)
     if callable(found):
-        return FunctionProvider(found)
+        return OwnProvider(name, found, keep=_KEEP_SECONDS)
     raise SlsFailure(f"`credentials: {name}` is neither a function nor an object with get_credentials()")
 
 
-def _as_credentials(made: Any) -> Any:
+def _as_credentials(name: str, made: Any) -> Any:
     from aliyun.log.credentials import Credentials
 
     if hasattr(made, "get_access_key_id"):
         return made
-    if hasattr(made, "get_credentials"):
-        return made.get_credentials()
     if isinstance(made, tuple | list) and len(made) in (2, 3):
         return Credentials(*made)
     raise SlsFailure(
-        f"the credentials function returned {type(made).__name__}; it must return (id, secret) or (id, secret, token)"
+        f"`credentials: {name}` gave {type(made).__name__}; it must give (id, secret) or (id, secret, token)"
     )

@@ -137,6 +137,7 @@ class Fetchers:
             self._expired(client, shard, error)
         elif error.is_shard_gone:
             self._log.warning("%s no longer exists: it was split or merged, and its logs have expired", shard.partition)
+            self._until.drop(shard.id)
             self._holdings.drop(shard)
         elif error.code == "BadResponse" and shard.failures >= _ATTEMPTS:
             self._fail(shard, f"the answer cannot be read, {shard.failures} times in a row: {error.message}", error)

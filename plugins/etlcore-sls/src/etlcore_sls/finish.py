@@ -60,11 +60,9 @@ class Finish:
         """Whether the source has nothing more to do. Costs a request a second at most, and only while it waits."""
         if not self._until.bounded:
             return False
-        if self._until.ends is None:
-            if not self._until.can_be_fixed():
-                return False
-            self._fix_ends()
-        ends = self._until.ends or {}
+        ends = self._known_ends()
+        if ends is None:
+            return False
         held = {shard.id: shard for shard in self._holdings.shards()}
         missing = [n for n in ends if n not in self._covered and not _is_read(held.get(n), ends[n])]
         if not missing:
@@ -78,6 +76,15 @@ class Finish:
             self._log.warning("cannot see how far the other consumers are: %s", error)
             return False
 
+    def _known_ends(self) -> Mapping[int, str] | None:
+        if self._until.ends is None and self._until.can_be_fixed() and self._clock() >= self._next_look:
+            try:
+                self._fix_ends()
+            except SlsError as error:
+                self._log.warning("cannot see where to end yet: %s", error)
+                self._next_look = self._clock() + _LOOK_SECONDS
+        return self._until.ends
+
     def _others_are_done(self, missing: list[int], ends: Mapping[int, str], held: Mapping[int, Shard]) -> bool:
         checkpoints = self._clients.one(lambda client: client.checkpoints())
         for number in missing:
@@ -89,7 +96,7 @@ class Finish:
         still = self._still_for((sorted(held), [checkpoints.get(number) for number in missing]))
         if any(not shard.settled for shard in held.values()):
             return False  # what is under way here may be what holds the others up
-        if held and missing != self._told:
+        if still >= _LOOK_SECONDS and missing != self._told:
             self._told = missing
             self._log.info("read to the end; waiting for %s, held by other consumers of the group", _names(missing))
         if still >= self._patience:

@@ -227,7 +227,8 @@ class Holdings:
             shard.pages[-1] = page  # nothing but a position: the later one says it all
             return
         shard.pages.append(page)
-        shard.page_bytes = max(page.nbytes, shard.page_bytes // 2)
+        if page.groups:
+            shard.page_bytes = page.nbytes
         self._bytes += page.nbytes
         self._ready.append(shard)
 

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from etlcore import Batch, Context, Position, Source
+from etlcore import Batch, Context, Source
 from etlcore_sls.config import SlsConfig
-from etlcore_sls.decode import Row, decode_group
 from etlcore_sls.endpoint import EMULATOR, Endpoint, parse_endpoint
 from etlcore_sls.errors import SlsError, SlsFailure
 from etlcore_sls.holdings import Holdings, Page, Shard
+from etlcore_sls.pages import batches
 
 if TYPE_CHECKING:
     from etlcore_sls.client import Group, SlsClient
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WAIT_SECONDS = 0.1  # for a page, before the runtime may look at whether it should stop
-_CONNECT_SECONDS = 20.0  # how long `open` tries to reach the service
+_CONNECT_SECONDS = 10.0  # how long `open` tries to reach the service
 _SHORT_SECONDS = 5.0  # for requests of the worker's own thread: small ones, that must not hold up a stop
 _GAUGE_SECONDS = 1.0
 
@@ -103,11 +103,7 @@ class SlsSource(Source):
                 if taken is None:
                     yield None
                     continue
-                shard, page = taken
-                batch = self._batch(shard, page)
-                self._forget_evicted()
-                if not self._holdings.is_evicted(shard):
-                    yield batch
+                yield from self._batches(*taken)
         finally:
             self._holdings.stop()
 
@@ -122,6 +118,9 @@ class SlsSource(Source):
     def close(self) -> None:
         for close in reversed(getattr(self, "_closing", ())):
             close()
+        committer = getattr(self, "_committer", None)
+        if committer is not None and committer.failure is not None:
+            raise committer.failure
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -153,14 +152,20 @@ class SlsSource(Source):
         """What a call gives, tried again for a while when the service is not to be reached. Raises SlsFailure."""
         give_up = time.monotonic() + _CONNECT_SECONDS
         wait = 0.2
+        where = f"{self.config.project}/{self.config.logstore} at {self.config.endpoint}"
+        told = False
         while True:
             try:
                 return call()
             except SlsError as error:
                 late = time.monotonic() + wait > give_up
                 if not error.is_transient or late or self.context.stopping.is_set():
-                    where = f"{self.config.project}/{self.config.logstore} at {self.config.endpoint}"
                     raise SlsFailure(f"cannot use the logstore {where}: {error}") from error
+                if not told:
+                    self.context.log.warning(
+                        "cannot reach %s yet, trying for %.0f s: %s", where, _CONNECT_SECONDS, error
+                    )
+                    told = True
             self.context.stopping.wait(wait)
             wait = min(2.0, wait * 2)
 
@@ -192,24 +197,21 @@ class SlsSource(Source):
         at = self._until.at
         shards = self._clients.one(lambda client: client.shards())
         ends = self._clients.map(lambda client, shard: client.cursor(shard, at), shards)
-        self._until.fix(dict(zip(shards, ends, strict=True)))
+        self._until.fix(zip(shards, ends, strict=True))
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def _batch(self, shard: Shard, page: Page) -> Batch:
-        rows: list[Row] = []
-        marks: list[tuple[int, Position]] = []
-        damaged = 0
-        each = len(page.ends) == len(page.groups)
-        for index, group in enumerate(page.groups):
-            damaged += decode_group(group, rows)
-            if each:
-                marks.append((len(rows), Position(shard.partition, page.ends[index])))
-        if not each:
-            marks.append((len(rows), Position(shard.partition, page.end)))
-        if damaged:
-            self.context.metrics.count("invalid_utf8_logs", damaged, partition=shard.partition)
-        return Batch.from_rows(rows, marks=marks)
+    def _batches(self, shard: Shard, page: Page) -> Iterator[Batch]:
+        """What a page holds, as long as the shard is ours."""
+
+        def damaged(logs: int) -> None:
+            self.context.metrics.count("invalid_utf8_logs", logs, partition=shard.partition)
+
+        for batch in batches(shard.partition, page, damaged):
+            self._forget_evicted()
+            if self._holdings.is_evicted(shard):
+                return
+            yield batch
 
     def _forget_evicted(self) -> set[str]:
         """Tell the runtime which shards were taken from us; it commits nothing more of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from etlcore_sls.holdings import Shard
@@ -54,8 +54,14 @@ class Until:
             return False
         return self._until == "end" or self._clock() >= float(self._until) + _MARGIN_SECONDS
 
-    def fix(self, ends: Mapping[int, str]) -> None:
+    def fix(self, ends: Iterable[tuple[int, str]]) -> None:
+        """These are the ends, a cursor for each shard."""
         self._ends = dict(ends)
+
+    def drop(self, shard: int) -> None:
+        """The shard no longer exists: nothing in it is left to be read."""
+        if self._ends is not None:
+            self._ends = {number: end for number, end in self._ends.items() if number != shard}
 
     def go_on(self) -> bool:
         """Read beyond the ends; False when that was so already."""
