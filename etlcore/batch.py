@@ -35,7 +35,7 @@ class Batch:
     one (fan-out), so build new rows instead of changing those of a batch that was handed to you.
     """
 
-    __slots__ = ("_arrow", "_bytes", "_rows", "derived", "marks")
+    __slots__ = ("_arrow", "_bytes", "_rows", "columnar", "derived", "marks")
 
     def __init__(
         self,
@@ -48,6 +48,12 @@ class Batch:
             raise TypeError("a Batch is made by Batch.from_rows or Batch.from_arrow")
         self._rows = rows
         self._arrow = arrow
+        self.columnar = arrow is not None
+        """True for a batch of columns: `arrow` is at hand, and what is made of it had better be columns too.
+
+        It tells how the batch was made, not whether somebody has asked for the other form since: else the outcome
+        of one branch of a fan-out would depend on what the other has done already.
+        """
         self._bytes: int | None = None
         self.marks: tuple[tuple[int, Position], ...] = tuple(marks)
         """``(end, position)`` pairs in order: rows before index ``end`` are in once ``position`` is committed."""
@@ -118,63 +124,47 @@ class Batch:
         return self._arrow
 
     @property
-    def columnar(self) -> bool:
-        """True when the columns are at hand without converting anything."""
-        return self._arrow is not None
-
-    @property
     def nbytes(self) -> int:
         """How much memory the batch holds, in bytes: exact for columns, estimated from a sample for rows."""
         if self._bytes is None:
-            if self._arrow is not None:
-                self._bytes = int(self._arrow.nbytes)
-            else:
-                assert self._rows is not None
-                self._bytes = _estimate(self._rows)
+            self._bytes = int(self.arrow.nbytes) if self.columnar else _estimate(self.rows)
         return self._bytes
 
     def __len__(self) -> int:
-        if self._rows is not None:
-            return len(self._rows)
-        assert self._arrow is not None
-        return int(self._arrow.num_rows)
+        return int(self.arrow.num_rows) if self.columnar else len(self.rows)
 
     def __bool__(self) -> bool:
         return True  # a batch of no rows may still carry a position
 
     def __repr__(self) -> str:
-        kind = "columns" if self._rows is None else "rows"
-        return f"<Batch of {len(self):,} {kind}>"
+        return f"<Batch of {len(self):,} rows{' as columns' if self.columnar else ''}>"
 
     def slice(self, start: int, stop: int) -> Batch:
         """Rows ``start`` to ``stop`` as a batch without positions; columns are shared, not copied."""
-        if self._arrow is not None and self._rows is None:
-            return Batch(arrow=self._arrow.slice(start, stop - start))
-        assert self._rows is not None
-        return Batch(rows=self._rows[start:stop])
+        if self.columnar:
+            return Batch(arrow=self.arrow.slice(start, stop - start))
+        return Batch(rows=self.rows[start:stop])
 
     def take(self, indices: Sequence[int]) -> Batch:
         """The rows at ``indices``, in that order, as a batch without positions."""
-        if self._arrow is not None and self._rows is None:
+        if self.columnar:
             import pyarrow as pa
 
-            return Batch(arrow=self._arrow.take(pa.array(indices, type=pa.int64())))
-        assert self._rows is not None
-        rows = self._rows
+            return Batch(arrow=self.arrow.take(pa.array(indices, type=pa.int64())))
+        rows = self.rows
         return Batch(rows=[rows[i] for i in indices])
 
     @staticmethod
     def concat(batches: Sequence[Batch]) -> Batch:
         """Several batches as one, without positions: columns stay columns when their schemas agree, else rows."""
-        if len(batches) == 1:
-            only = batches[0]
-            return Batch(arrow=only._arrow) if only._rows is None else Batch(rows=only._rows)
-        if batches and all(b._arrow is not None and b._rows is None for b in batches):
-            schema = batches[0].arrow.schema
-            if all(b.arrow.schema.equals(schema) for b in batches[1:]):
+        if batches and all(batch.columnar for batch in batches):
+            columns = [batch.arrow for batch in batches]
+            schema = columns[0].schema
+            if len(schema) and all(other.schema.equals(schema) for other in columns[1:]):
                 import pyarrow as pa
 
-                return Batch(arrow=pa.concat_batches([b.arrow for b in batches]))
+                joined_columns = [pa.concat_arrays(parts) for parts in zip(*columns, strict=True)]
+                return Batch(arrow=pa.RecordBatch.from_arrays(joined_columns, schema=schema))
         joined: list[Row] = []
         for batch in batches:
             joined.extend(batch.rows)

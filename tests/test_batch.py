@@ -20,7 +20,6 @@ def test_rows_become_columns_on_demand() -> None:
     batch = Batch.from_rows([{"a": 1}, {"b": "x"}])
     assert not batch.columnar
     assert batch.arrow.to_pydict() == {"a": [1, None], "b": [None, "x"]}
-    assert batch.columnar
     assert batch.rows == [{"a": 1}, {"b": "x"}], "the rows stay as they were made"
 
 
@@ -29,6 +28,19 @@ def test_columns_become_rows_on_demand() -> None:
     assert batch.columnar
     assert batch.rows == [{"a": 1, "b": None}, {"a": 2, "b": "x"}]
     assert batch.rows is batch.rows, "converted once"
+
+
+def test_asking_for_the_other_form_changes_nothing_else() -> None:
+    """One branch of a fan-out may ask for it while another works with the batch as it was made."""
+    columns = pa.RecordBatch.from_pydict({"a": pa.array([1, 2, 3], pa.int8())})
+    of_columns, of_rows = Batch.from_arrow(columns), Batch.from_rows([{"a": 1}, {"a": 2.5}])
+    _ = of_columns.rows, of_rows.arrow
+    for made in (of_columns, of_columns.slice(0, 1), of_columns.take([0]), Batch.concat([of_columns, of_columns])):
+        assert made.columnar
+        assert made.arrow.schema == columns.schema
+    for made in (of_rows, of_rows.slice(0, 1), of_rows.take([0]), Batch.concat([of_rows, of_rows])):
+        assert not made.columnar
+        assert type(made.rows[0]["a"]) is int
 
 
 def test_rows_of_any_iterable_are_taken() -> None:
