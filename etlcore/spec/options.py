@@ -119,6 +119,8 @@ class _Check:
         close = closest(str(path[-1]), names)
         if close:
             self.meant.add((*path[:-1], close))
+            if close in self.document.secret_keys:
+                self.document.secret_keys.add(str(path[-1]))
             hint = f"did you mean `{close}`?"
         elif len(path) == len(self.path) + 1:
             hint = f"the options of `{self.component}` are {quoted(names)}" if names else "it has no options"

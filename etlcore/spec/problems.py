@@ -34,7 +34,7 @@ class Problem:
         return "\n".join(shown)
 
 
-_SECRET = r"[\w-]*(?:secret|passw(?:or)?d|token|api_?key|credential)[\w-]*"
+_SECRET = r"[\w-]*(?:secret|pass?w(?:or)?d|token|api_?key|credential)[\w-]*"
 _SECRET_VALUE = r"""["']?\s*:\s+)(?!["']?\$\{)("[^"]*"?|'[^']*'?|[^\s,}#][^,}#]*)"""
 
 
