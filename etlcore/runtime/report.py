@@ -150,7 +150,7 @@ _SETTLE = 0.1  # seconds
 
 def make_report(run: Run, stuck: list[Stuck]) -> Report:
     """The report of a run that is done or abandoned."""
-    rows = [_row(run, node) for node in run.graph]
+    rows = [stage_row(run, node) for node in run.graph]
     balance = _balance(run, rows)
     failures = _failures(run)
     committed = _committed(run)
@@ -174,7 +174,8 @@ def make_report(run: Run, stuck: list[Stuck]) -> Report:
     )
 
 
-def _row(run: Run, node: Node) -> StageRow:
+def stage_row(run: Run, node: Node) -> StageRow:
+    """A stage's line of the table, as it stands now."""
     host = run.hosts[node.stage.name]
     counts = run.ledger.counts(host.name)
     left = rows_in = 0

@@ -1,0 +1,258 @@
+"""`etl run`: run a pipeline until its sources end or it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from etlcore.cli.startup import Margins
+    from etlcore.cli.view.jsonl import JsonView
+    from etlcore.cli.view.text import TextView
+    from etlcore.plugins import Plugins
+    from etlcore.runtime.report import Report
+    from etlcore.spec.model import Pipeline
+
+EXIT_WRONG = 2
+_LEAVE_THREADS = 2.0  # seconds that threads which plugins have left behind get to end by themselves
+
+
+def _seconds(context: click.Context, option: click.Parameter, given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        hint = "write --timeout 30, or 0 to abandon at once"
+        raise click.BadParameter(f"{given!r} is no number of seconds\n  -> {hint}", ctx=context, param=option)
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of `etl run`."""
+
+    file: Path
+    state: Path | None
+    report: Path | None
+    quiet: bool
+    log_format: Literal["text", "json"]
+    log_level: str | None
+    timeout: float | None
+
+    @property
+    def level(self) -> int:
+        """Of log messages."""
+        if self.log_level is not None:
+            return logging.getLevelNamesMapping()[self.log_level.upper()]
+        if os.environ.get("ETL_DEBUG"):
+            return logging.DEBUG
+        return logging.WARNING if self.quiet else logging.INFO
+
+    @property
+    def state_directory(self) -> Path:
+        return self.state if self.state is not None else self.file.parent / ".etl"
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--state",
+    metavar="DIR",
+    envvar="ETL_STATE",
+    type=click.Path(path_type=Path),
+    help="Where positions and dead letters are kept (or ETL_STATE). Default: .etl beside FILE.",
+)
+@click.option("--report", metavar="FILE", type=click.Path(path_type=Path), help="Write the drain report, as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only; the report when something is wrong.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: every line on standard error is one JSON object.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Which messages of etlcore and of the stages are shown. Default: info; warning with --quiet.",
+)
+@click.option(
+    "--timeout", metavar="SECONDS", callback=_seconds, help="How long a stop may take; overrides the file's shutdown."
+)
+def run(**options: Any) -> int:
+    """Run the pipeline FILE until its sources end or it is stopped.
+
+    Rows go to standard output where a stage writes them there; all else goes to standard error: on a terminal a live
+    table, otherwise a line every few seconds, and at the end the drain report, which accounts for every row.
+
+    Ctrl-C (or SIGTERM, SIGHUP, SIGQUIT) stops reading and drains what has been read. A second one abandons the rest,
+    which the next run reads again; a third ends the process at once.
+
+    Exit codes: 0 drained and balanced; 1 a stage stopped the run; 2 the pipeline or the command line is wrong;
+    3 rows were abandoned; 4 the ledger does not balance, which is a bug in etlcore.
+    """
+    from etlcore.cli.startup import StoppedEarly, margins
+    from etlcore.cli.view.choice import choose_view
+    from etlcore.cli.view.logs import logging_to
+
+    given = Options(**options)
+    view = choose_view(given.log_format, given.level, quiet=given.quiet)
+    with logging_to(view.record, given.level):
+        try:
+            with margins() as around:
+                return _Execution(given, view, around).go()
+        except StoppedEarly as stopped:
+            view.say(f"{stopped.signal_name} before the run had begun: nothing was read")
+            return 0
+
+
+class _Execution:
+    """One `etl run`, from the options to the exit code."""
+
+    def __init__(self, given: Options, view: TextView | JsonView, around: Margins) -> None:
+        self._given = given
+        self._view = view
+        self._around = around
+
+    def go(self) -> int:
+        from etlcore.plugins import Plugins
+        from etlcore.runtime.signals import stop_signals
+        from etlcore.spec import SpecError
+        from etlcore.state import StateError, StateStore
+
+        plugins = Plugins()
+        try:
+            pipeline = self._load(plugins)
+        except SpecError as error:
+            self._view.problems(error)
+            return EXIT_WRONG
+        wrong = self._cannot_begin(pipeline)
+        if wrong:
+            return self._refuse(wrong)
+        commands: SimpleQueue[str] = SimpleQueue()
+        with StateStore(self._given.state_directory) as store, stop_signals(commands):
+            from etlcore.cli.execution import execute
+
+            try:
+                report = execute(pipeline, store, self._view, plugins=plugins, commands=commands)
+            except StateError as error:
+                return self._refuse(str(error))
+            code = self._hand_in(report, pipeline, str(store.file), plugins)
+            self._around.over = True
+            return self._leave(code, report)
+
+    def _load(self, plugins: Plugins) -> Pipeline:
+        """The checked pipeline. Raises SpecError."""
+        from etlcore.cli.view.logs import listen_to_packages
+        from etlcore.spec import load
+
+        pipeline = load(self._given.file, plugins=plugins)
+        if self._given.timeout is not None:
+            pipeline = replace(pipeline, shutdown_timeout=self._given.timeout)
+        self._view.know(pipeline)
+        listen_to_packages({stage.cls.__module__ for stage in pipeline.stages}, self._given.level)
+        return pipeline
+
+    def _cannot_begin(self, pipeline: Pipeline) -> str:
+        """What keeps the run from beginning, so that it is known before the first row; empty when nothing does."""
+        from etlcore.cli.view.document import check_writable
+
+        file = self._given.report
+        if file is not None:
+            fault = check_writable(file)
+            if not fault and file.exists() and file.samefile(self._given.file):
+                fault = f"{file} is the pipeline file"
+            if fault:
+                return f"--report: {fault}\n  -> give a file in a directory that exists and can be written to"
+        state = self._given.state_directory
+        nearest = next(parent for parent in (state.absolute(), *state.absolute().parents) if parent.exists())
+        if not nearest.is_dir():
+            return (
+                f"the state directory {state} cannot be made: {nearest} is no directory\n  -> choose another: --state"
+            )
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            return (
+                f"the state directory {state} cannot be written to\n  -> make it writable, or choose another: --state"
+            )
+        return ""
+
+    def _refuse(self, message: str) -> int:
+        self._view.say(message, logging.ERROR)
+        return EXIT_WRONG
+
+    def _hand_in(self, report: Report, pipeline: Pipeline, state_file: str, plugins: Plugins) -> int:
+        """Write the report, show it, and tell the plugins; gives the exit code."""
+        from etlcore.cli.view.document import document, write
+
+        data = document(report, self._view.mask)
+        code = report.exit_code
+        if self._given.report is not None:
+            try:
+                write(self._given.report, data)
+            except OSError as error:
+                reason = error.strerror or error
+                self._view.say(f"the report could not be written to {self._given.report}: {reason}", logging.ERROR)
+                code = code or 1
+        self._view.report(report, pipeline, state_file)
+        plugins.run_finished(data)
+        return code
+
+    def _leave(self, code: int, report: Report) -> int:
+        """The way out. A thread that does not end must not keep the process."""
+        if not _flushed():
+            self._view.say("standard output could not be flushed: what stages printed is incomplete", logging.ERROR)
+            code = code or 1
+        if report.stuck or report.abandoned_because:
+            _exit_now(code)
+        left = _threads_left_behind()
+        if left:
+            names = ", ".join(left)
+            self._view.say(
+                f"threads that plugins have left behind do not end: {names}; leaving anyway", logging.WARNING
+            )
+            _exit_now(code)
+        return code
+
+
+def _flushed() -> bool:
+    """Whether all that was printed is out; what cannot be written is dropped, or it would spoil the exit code."""
+    from etlcore.cli.view.lines import silence
+
+    if sys.stdout is None:
+        return True
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        silence(sys.stdout)
+        return False
+    return True
+
+
+def _threads_left_behind() -> list[str]:
+    """Names of threads that would keep the interpreter from ending; they get a moment to end by themselves."""
+    until = time.monotonic() + _LEAVE_THREADS
+    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    for thread in left:
+        thread.join(max(0.0, until - time.monotonic()))
+    return [thread.name for thread in left if thread.is_alive()]
+
+
+def _exit_now(code: int) -> None:
+    """End the process without waiting for anybody."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+    os._exit(code)

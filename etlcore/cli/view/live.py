@@ -1,0 +1,121 @@
+"""A run as a live table on a terminal, with rich. Messages, and the rows of a sink that prints to the same terminal,
+appear above it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from etlcore.cli.view.figures import Meter
+from etlcore.cli.view.lines import Lines
+from etlcore.cli.view.shared import SharedTerminal, same_terminal, write_all
+from etlcore.cli.view.table import STYLES, picture
+from etlcore.cli.view.text import TextView
+from etlcore.runtime.run import Run
+from etlcore.runtime.status import Late, late_stage
+
+REFRESH_EVERY = 0.25
+"""Seconds between two pictures."""
+
+
+class LiveLines(Lines):
+    """Lines above a table that stays at the bottom of the terminal. One thread at a time draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.console = Console(file=self.stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._shown: RenderableType | None = None
+        self._drawn = 0.0
+
+    def _write(self, text: str, tone: str = "") -> None:
+        self.console.print(Text(text.removesuffix("\n"), style=STYLES[tone]), soft_wrap=True)
+
+    def line(self, text: str, tone: str = "") -> None:
+        with self.lock:
+            self.guarded(self._write, self.fitting(text), tone)
+
+    def start(self) -> None:
+        with self.lock:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False)
+            self.guarded(self._live.start)
+            # A process may be ended while the table is shown, and would leave a terminal without a cursor behind.
+            self.guarded(self.console.show_cursor, True)
+
+    def stop(self) -> None:
+        """Take the table away."""
+        with self.lock:
+            if self._live is not None:
+                self.guarded(self._live.stop)
+                self._live = self._shown = None
+
+    def due(self) -> bool:
+        """The table has been standing for long enough."""
+        return time.monotonic() - self._drawn >= REFRESH_EVERY
+
+    def draw(self, table: RenderableType) -> None:
+        """Show a new table in place of the old one."""
+        with self.lock:
+            self._shown = table
+            self._redraw()
+
+    def _redraw(self) -> None:
+        if self._live is not None and self._shown is not None:
+            self._drawn = time.monotonic()
+            self.guarded(lambda live, shown: live.update(shown, refresh=True), self._live, self._shown)
+
+    def write_above(self, descriptor: int, data: bytes) -> None:
+        """Write whole lines of data to the same terminal, above the table. Raises OSError."""
+        with self.lock:
+            if self._live is not None:
+                self.guarded(lambda live: live.update(Text(""), refresh=True), self._live)
+            write_all(descriptor, data)
+            # Rows that come thick and fast would be slowed down by a table between any two of them.
+            if self.due():
+                self._redraw()
+
+
+class LiveView(TextView):
+    """Shows a run as a table that is drawn anew some times a second."""
+
+    lines: LiveLines
+
+    def __init__(self, lines: LiveLines, level: int) -> None:
+        super().__init__(lines, level)
+        self._rates = Meter()
+        self._deadline: float | None = None
+
+    @contextmanager
+    def showing(self, run: Run) -> Iterator[None]:
+        before = sys.stdout
+        if same_terminal(sys.stdout, sys.stderr):
+            sys.stdout = SharedTerminal(sys.stdout, self.lines.write_above)
+        self.lines.start()
+        try:
+            yield
+        finally:
+            if isinstance(sys.stdout, SharedTerminal):
+                sys.stdout.finish()
+            sys.stdout = before
+            self.lines.stop()
+
+    def tick(self, run: Run) -> None:
+        if self.lines.due():
+            late = late_stage(run) if run.draining() else None
+            left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+            self.lines.draw(picture(self._rates.look(run), run.reason, late, left, unicode=self.lines.unicode))
+
+    def stopping(self, run: Run, timeout: float | None) -> None:
+        super().stopping(run, timeout)
+        if timeout is not None:
+            self._deadline = time.monotonic() + timeout
+
+    def late(self, run: Run, late: Late, left: float) -> None:
+        """The table says it all the time."""

@@ -1,0 +1,84 @@
+"""The picture of a run: a table of its stages, and a line about the whole below it."""
+
+from __future__ import annotations
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from etlcore.cli.view.figures import Moment
+from etlcore.cli.view.sentences import waiting_for
+from etlcore.cli.view.words import count, duration, in_words, rate
+from etlcore.runtime.status import Late, StageStatus
+
+STYLES = {"": "", "head": "bold", "good": "green", "bad": "red"}
+
+_STATES = {"running": "green", "draining": "yellow", "flushing": "yellow", "failed": "red", "done": "dim"}
+_BAR = 8  # characters of a queue's bar
+
+# Columns with the width of the terminal from which on they are shown.
+_COLUMNS = {"stage": 0, "workers": 72, "in": 60, "out": 0, "rows/s": 32, "queue": 44, "lag": 84, "state": 24}
+_BAR_FROM = 96
+
+
+class _Picture:
+    def __init__(self, moment: Moment, footer: str, unicode: bool) -> None:
+        self._moment = moment
+        self._footer = footer
+        self._unicode = unicode
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        shown = [name for name, least in _COLUMNS.items() if width >= least]
+        for name in shown:
+            right = name in ("workers", "in", "out", "rows/s", "lag")
+            table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+        for stage in self._moment.stages:
+            cells = self._cells(stage, width >= _BAR_FROM)
+            table.add_row(*(cells[name] for name in shown))
+        yield Group(table, Text(self._footer, style="dim", no_wrap=True, overflow="ellipsis"))
+
+    def _cells(self, stage: StageStatus, bar: bool) -> dict[str, RenderableType]:
+        source = stage.kind == "source"
+        return {
+            "stage": stage.name,
+            "workers": f"{stage.busy}/{stage.workers}",
+            "in": "-" if source else count(stage.rows_in),
+            "out": count(stage.rows_out),
+            "rows/s": rate(self._moment.rates[stage.name]),
+            "queue": "-" if source else self._queue(stage, bar),
+            "lag": "-" if stage.lag is None else duration(stage.lag),
+            "state": Text(stage.state, style=_STATES.get(stage.state, "")),
+        }
+
+    def _queue(self, stage: StageStatus, bar: bool) -> str:
+        fill = f"{count(stage.queued)}/{count(stage.queue_rows)}"
+        if not bar:
+            return fill
+        full, empty = ("█", "░") if self._unicode else ("#", ".")
+        # Anything in the queue is at least one mark, and only a full queue is a full bar.
+        share = min(1.0, stage.queued / max(1, stage.queue_rows))
+        marks = int(share * _BAR) or (1 if stage.queued else 0)
+        return f"{full * marks}{empty * (_BAR - marks)} {fill}"
+
+
+def picture(
+    moment: Moment, reason: str | None, late: Late | None, left: float | None, *, unicode: bool = True
+) -> RenderableType:
+    """The table and its footer. ``late`` and ``left`` (seconds to the deadline) are for a run that drains."""
+    return _Picture(moment, _footer(moment, reason, late, left), unicode)
+
+
+def _footer(moment: Moment, reason: str | None, late: Late | None, left: float | None) -> str:
+    whole = f"{duration(moment.elapsed)}  {rate(moment.rate)} rows/s  {count(moment.delivered)} delivered"
+    if not moment.draining:
+        return f"{whole}  press Ctrl-C to stop and drain"
+    parts = [duration(moment.elapsed), f"draining ({reason or 'end of input'})"]
+    if left is not None:
+        parts.append(f"{in_words(left)} left")
+    if late is not None:
+        parts.append(f"waiting for {waiting_for(late)}")
+    if left is not None:
+        parts.append("press Ctrl-C again to abandon")
+    return "  ".join(parts)
