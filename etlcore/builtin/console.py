@@ -66,6 +66,10 @@ _output = _Output()
 
 
 def _write(stream: Any, data: bytes) -> None:
+    above = getattr(stream, "write_bytes", None)
+    if above is not None:  # the live table stands on the same terminal, and makes room
+        above(data)
+        return
     descriptor = _descriptor(stream)
     if descriptor is None:  # a stream in memory
         if hasattr(stream, "buffer"):

@@ -28,7 +28,7 @@ WORDS = tuple(
 
 PLACEHOLDERS = {
     "id": "the row's number, from 0",
-    "time": "2024-01-01T00:00:00Z and one second more for each row",
+    "time": "2024-01-01T00:00:00Z and one second more for each row (over again after 2**32 of them)",
     "now": "the time at which the row is made (the same in a whole batch)",
     "int:LOW:HIGH": "a whole number, both ends included",
     "float:LOW:HIGH": "a number, HIGH excluded",
@@ -138,7 +138,8 @@ def _time() -> Make:
     import pyarrow.compute as pc
 
     def make(ids: pa.UInt64Array, seed: int) -> pa.Array:
-        return pc.add(ids.cast(pa.int64()), _EPOCH).cast(pa.timestamp("s", "UTC"))
+        seconds = pc.bit_wise_and(ids, pa.scalar(0xFFFFFFFF, pa.uint64())).cast(pa.int64())
+        return pc.add(seconds, _EPOCH).cast(pa.timestamp("s", "UTC"))
 
     return make
 

@@ -172,6 +172,7 @@ _HINTS = {
     "!": "write `not`, or `!=`",
     "'": "the text has no closing quote",
     '"': "the text has no closing quote",
+    "0": "a name that begins with a digit stands in backticks",
     "`": "the column name has no closing backtick",
 }
 _KEYWORDS = {"and", "or", "not", "in", "is", "null", "none", "true", "false", *TEXT_TESTS}
@@ -184,7 +185,9 @@ def _tokens(text: str) -> Iterator[_Token]:
     while at < len(text):
         found = _PATTERN.match(text, at)
         if found is None:
-            hint = _HINTS.get(text[at], "put column names with such characters in backticks")
+            hint = _HINTS.get(
+                "0" if text[at].isdigit() else text[at], "put column names with such characters in backticks"
+            )
             raise ExpressionError(f"`{text[at]}` is not understood: {hint}", at)
         kind = found.lastgroup
         assert kind is not None
@@ -325,6 +328,8 @@ class _Parser:
         while not self._accept(")"):
             if values and not self._accept(","):
                 raise self._unexpected("`,` or `)`")
+            if values and self._accept(")"):
+                break
             token = self._next
             item = self._operand() if token.word not in ("null", "none") else None
             if not isinstance(item, Literal):
