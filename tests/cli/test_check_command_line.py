@@ -1,0 +1,241 @@
+"""The frame around the verbs: wrong command lines, faults, plugins' verbs, and what `etl --help` costs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etlcore import __version__
+
+ETL = Path(sys.executable).with_name("etl")
+
+WRONG = [
+    (["chek", "x.yaml"], "there is no command `chek`", "did you mean `check`?"),
+    (["zzz"], "there is no command `zzz`", "etl --help lists the commands"),
+    (["pipelines/x.yaml"], "there is no command `pipelines/x.yaml`", "did you mean etl run pipelines/x.yaml?"),
+    (["console"], "there is no command `console`", "etl --help lists the commands"),
+    (["a.b"], "there is no command `a.b`", ""),
+    ([""], "there is no command ``", ""),
+    (["--zzz"], "No such option", "--zzz"),
+    (["check"], "Missing argument 'FILE…'", "etl check --help"),
+    (["check", "--zzz", "x.yaml"], "No such option", "--zzz"),
+    (["check", "no/such/file.yaml"], "no/such/file.yaml: cannot be read: No such file or directory", "check the path"),
+    (["check", "."], ".: cannot be read: Is a directory", ""),
+    (["check", ""], "cannot be read", ""),
+    (["check", "a\0b"[:1] + "b.yaml"], "ab.yaml: cannot be read", ""),
+    (["--version=3"], "--version", "does not take a value"),
+    ([], "Usage: etl", "Commands:"),
+]
+
+
+def etl(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ETL, *arguments], capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.mark.parametrize(("arguments", "message", "hint"), WRONG, ids=lambda value: str(value)[:40])
+def test_wrong_command_lines(tmp_path: Path, arguments: list[str], message: str, hint: str) -> None:
+    done = etl(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version_and_help() -> None:
+    assert etl("--version").stdout == f"etl {__version__}\n"
+    shown = etl("--help")
+    assert shown.returncode == 0
+    assert shown.stderr == ""
+    for verb in ("run", "check"):
+        assert f"\n  {verb} " in shown.stdout
+    assert etl("-h").stdout == shown.stdout
+    assert "all at once" in etl("check", "--help").stdout
+
+
+def test_help_imports_neither_pyarrow_nor_any_sdk() -> None:
+    code = """
+import sys
+from etlcore.cli import main
+code = main(['--help'])
+heavy = {'pyarrow', 'pydantic', 'yaml', 'rich', 'requests', 'aliyun', 'aliyun.log', 'lz4', 'sqlite3', 'numpy'}
+print(code, sorted(heavy & set(sys.modules)))
+print(sorted(name for name in sys.modules if name.startswith(('etlcore.runtime', 'etlcore.spec', 'etlcore.state'))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-2:] == ["0 []", "[]"]
+
+
+VERB = """
+    from etlcore import Command, hookimpl
+
+    @hookimpl
+    def etl_commands():
+        yield Command("{name}", target="acme_cli:{target}", summary="Of acme.")
+"""
+CLI = """
+    import click
+
+    @click.command()
+    @click.argument("what", default="nothing")
+    def verb(what):
+        "Says what it was given."
+        if what == "fault":
+            raise KeyError("lost")
+        if what == "interrupt":
+            raise KeyboardInterrupt
+        if what == "usage":
+            raise click.UsageError("not so")
+        if what == "file":
+            raise click.FileError("x.yaml", "no such file")
+        if what == "endless":
+            while True:
+                click.echo("line")
+        if what == "five":
+            return 5
+        if what == "exit":
+            raise SystemExit(3)
+        click.echo(what)
+
+    thing = 5
+"""
+
+
+@pytest.fixture
+def acme(site: Any) -> dict[str, str]:
+    site.install(
+        "acme-etl",
+        "1.2",
+        {"acme": "acme_etl"},
+        {"acme_etl.py": VERB.format(name="acme", target="verb"), "acme_cli.py": CLI},
+    )
+    return dict(site.environ())
+
+
+def test_a_plugins_verb(acme: dict[str, str]) -> None:
+    shown = etl("--help", env=acme)
+    assert "Commands of plugins:" in shown.stdout
+    assert "\n  acme  Of acme.\n" in shown.stdout
+    assert etl("acme", "hello", env=acme).stdout == "hello\n"
+    assert "did you mean `acme`?" in etl("acmee", env=acme).stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "message"),
+    [
+        ("five", 5, ""),
+        ("exit", 3, ""),
+        ("interrupt", 130, ""),
+        ("usage", 2, "not so"),
+        ("file", 2, "x.yaml"),
+        ("fault", 70, "etl: a fault in etlcore: KeyError: 'lost'\n  -> ETL_DEBUG=1 shows where; please report it\n"),
+    ],
+)
+def test_how_a_verb_may_end(acme: dict[str, str], what: str, code: int, message: str) -> None:
+    done = etl("acme", what, env=acme)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert bool(done.stderr) == bool(message)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_shows_its_traceback_when_asked(acme: dict[str, str]) -> None:
+    for arguments, environ in ((["--debug", "acme", "fault"], acme), (["acme", "fault"], {**acme, "ETL_DEBUG": "1"})):
+        done = etl(*arguments, env=environ)
+        assert done.returncode == 70
+        assert "Traceback" in done.stderr
+        assert 'raise KeyError("lost")' in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_fault(acme: dict[str, str]) -> None:
+    with subprocess.Popen(
+        [ETL, "acme", "endless"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=acme
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 141
+
+
+def test_an_interrupt_before_anything_runs_is_quiet(acme: dict[str, str]) -> None:
+    with subprocess.Popen(
+        [ETL, "acme", "endless"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=acme
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line\n"
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 130
+
+
+@pytest.mark.parametrize(
+    ("module", "warning"),
+    [
+        ("1 / 0", "warning: plugin `acme` (acme-etl 1.2) cannot be imported: ZeroDivisionError: division by zero"),
+        (VERB.format(name="other", target="verb"), "offers `other`, which is not its own name"),
+    ],
+)
+def test_a_broken_plugin_is_one_line_in_the_help_and_fatal_as_a_verb(site: Any, module: str, warning: str) -> None:
+    site.install("acme-etl", "1.2", {"acme": "acme_etl"}, {"acme_etl.py": module})
+    shown = etl("--help", env=site.environ())
+    assert shown.returncode == 0
+    assert "\n  run " in shown.stdout
+    assert warning in shown.stderr
+    assert shown.stderr.count("\n") == 1
+    done = etl("acme", env=site.environ())
+    assert done.returncode == 2
+    assert warning.removeprefix("warning: ") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_verb_that_is_no_command(site: Any) -> None:
+    site.install(
+        "acme-etl",
+        "1.2",
+        {"acme": "acme_etl"},
+        {"acme_etl.py": VERB.format(name="acme", target="thing"), "acme_cli.py": CLI},
+    )
+    done = etl("acme", env=site.environ())
+    assert (done.returncode, done.stderr) == (2, "the verb `acme` is no click command, but a int\n")
+
+
+def test_a_plugin_cannot_take_a_verb_of_etl(site: Any, tmp_path: Path) -> None:
+    site.install(
+        "check-etl",
+        "1.2",
+        {"check": "check_etl"},
+        {"check_etl.py": VERB.format(name="check", target="verb"), "acme_cli.py": CLI},
+    )
+    assert (
+        "warning: the verb `check` of check-etl 1.2 is hidden by etl's own" in etl("--help", env=site.environ()).stderr
+    )
+    assert "no/such.yaml: cannot be read" in etl("check", "no/such.yaml", cwd=tmp_path, env=site.environ()).stderr
+
+
+def test_a_first_party_verb_that_is_not_installed(tmp_path: Path) -> None:
+    """In an environment that has etlcore alone: only its own directory and its dependencies, without etlcore-sls."""
+    code = """
+from etlcore.plugins import installed, manager
+every = installed.installed_entries()
+manager.installed_entries = lambda: [entry for entry in every if entry.distribution != 'etlcore-sls']
+from etlcore.cli import main
+raise SystemExit(main(['sls', 'emulator']))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "pip install etlcore-sls" in done.stderr
+
+
+def test_the_shell_completes_verbs() -> None:
+    environ = {**os.environ, "_ETL_COMPLETE": "bash_complete", "COMP_WORDS": "etl ch", "COMP_CWORD": "1"}
+    assert "check" in etl(env=environ).stdout
