@@ -7,10 +7,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.segment import SegmentLines
 from rich.text import Text
 
 from etlcore.cli.view.figures import Meter
@@ -24,6 +25,8 @@ from etlcore.runtime.status import Late, late_stage
 REFRESH_EVERY = 0.25
 """Seconds between two pictures."""
 
+_SHARE = 5  # at most one part in so many of a sink's time goes into drawing
+
 
 class LiveLines(Lines):
     """Lines above a table that stays at the bottom of the terminal. One thread at a time draws."""
@@ -32,8 +35,12 @@ class LiveLines(Lines):
         super().__init__()
         self.console = Console(file=self.stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._live: Live | None = None
-        self._shown: RenderableType | None = None
+        self._shown: RenderableType = Text("")
         self._drawn = 0.0
+        self._cost = 0.0
+        """Seconds that the last drawing took."""
+        self._above = 0.0
+        """When rows were last written above the table."""
 
     def _write(self, text: str, tone: str = "") -> None:
         self.console.print(Text(text.removesuffix("\n"), style=STYLES[tone]), soft_wrap=True)
@@ -54,7 +61,7 @@ class LiveLines(Lines):
         with self.lock:
             if self._live is not None:
                 self.guarded(self._live.stop)
-                self._live = self._shown = None
+                self._live = None
 
     def due(self) -> bool:
         """The table has been standing for long enough."""
@@ -63,23 +70,28 @@ class LiveLines(Lines):
     def draw(self, table: RenderableType) -> None:
         """Show a new table in place of the old one."""
         with self.lock:
-            self._shown = table
-            self._redraw()
+            if self._live is not None:
+                # Laid out once: it is drawn again below every row that is written above it.
+                self._shown = SegmentLines(self.console.render_lines(table, pad=False), new_lines=True)
+                self._drawn = time.monotonic()
+                self._replace(self._shown)
 
-    def _redraw(self) -> None:
-        if self._live is not None and self._shown is not None:
-            self._drawn = time.monotonic()
-            self.guarded(lambda live, shown: live.update(shown, refresh=True), self._live, self._shown)
+    def _replace(self, shown: RenderableType) -> None:
+        if self._live is not None:
+            live, began = self._live, time.monotonic()
+            self.guarded(lambda: live.update(shown, refresh=True))
+            self._cost = time.monotonic() - began
 
     def write_above(self, descriptor: int, data: bytes) -> None:
         """Write whole lines of data to the same terminal, above the table. Raises OSError."""
         with self.lock:
-            if self._live is not None:
-                self.guarded(lambda live: live.update(Text(""), refresh=True), self._live)
+            self._replace(Text(""))
             write_all(descriptor, data)
-            # Rows that come thick and fast would be slowed down by a table between any two of them.
-            if self.due():
-                self._redraw()
+            now = time.monotonic()
+            # Rows that come thick and fast must not be slowed down by a table between any two of them.
+            if now - self._above >= _SHARE * self._cost:
+                self._replace(self._shown)
+            self._above = time.monotonic()
 
 
 class LiveView(TextView):
@@ -102,7 +114,8 @@ class LiveView(TextView):
             yield
         finally:
             if isinstance(sys.stdout, SharedTerminal):
-                sys.stdout.finish()
+                with suppress(OSError):  # the terminal is gone
+                    sys.stdout.finish()
             sys.stdout = before
             self.lines.stop()
 

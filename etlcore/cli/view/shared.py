@@ -38,8 +38,8 @@ class SharedTerminal(io.TextIOBase):
     def __init__(self, real: TextIO, write_above: Callable[[int, bytes], None]) -> None:
         self._real = real
         self._write_above = write_above
-        self._rest = b""
-        self._lock = threading.RLock()
+        self._rests: dict[int, bytes] = {}
+        """What each thread has written since the end of its last line: `print` writes a line in several parts."""
         self.buffer: Any = _Bytes(self)
 
     @property
@@ -64,18 +64,22 @@ class SharedTerminal(io.TextIOBase):
         return len(text)
 
     def write_bytes(self, data: bytes) -> None:
-        """Write what makes whole lines; the rest waits for its end. Raises OSError."""
-        with self._lock:
-            whole, end, rest = (self._rest + data).rpartition(b"\n")
-            self._rest = rest
-            if end:
-                self._write_above(self.fileno(), whole + end)
+        """Write what makes whole lines; the rest waits for its end, which must come from the same thread.
+
+        Raises OSError.
+        """
+        thread = threading.get_ident()
+        whole, end, rest = (self._rests.pop(thread, b"") + data).rpartition(b"\n")
+        if rest:
+            self._rests[thread] = rest
+        if end:
+            self._write_above(self.fileno(), whole + end)
 
     def finish(self) -> None:
-        """Write what waits for the end of its line."""
-        with self._lock:
-            if self._rest:
-                self.write_bytes(b"\n")
+        """Write what waits for the end of its line. Raises OSError."""
+        while self._rests:
+            _, rest = self._rests.popitem()
+            self._write_above(self.fileno(), rest + b"\n")
 
 
 class _Bytes(io.RawIOBase):

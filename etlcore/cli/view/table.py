@@ -22,7 +22,7 @@ _BAR_FROM = 96
 
 
 class _Picture:
-    def __init__(self, moment: Moment, footer: str, unicode: bool) -> None:
+    def __init__(self, moment: Moment, footer: list[str], unicode: bool) -> None:
         self._moment = moment
         self._footer = footer
         self._unicode = unicode
@@ -37,7 +37,8 @@ class _Picture:
         for stage in self._moment.stages:
             cells = self._cells(stage, width >= _BAR_FROM)
             table.add_row(*(cells[name] for name in shown))
-        yield Group(table, Text(self._footer, style="dim", no_wrap=True, overflow="ellipsis"))
+        footer = (Text(line, style="dim") for line in self._footer)
+        yield Group(table, *footer)
 
     def _cells(self, stage: StageStatus, bar: bool) -> dict[str, RenderableType]:
         source = stage.kind == "source"
@@ -70,15 +71,14 @@ def picture(
     return _Picture(moment, _footer(moment, reason, late, left), unicode)
 
 
-def _footer(moment: Moment, reason: str | None, late: Late | None, left: float | None) -> str:
+def _footer(moment: Moment, reason: str | None, late: Late | None, left: float | None) -> list[str]:
     whole = f"{duration(moment.elapsed)}  {rate(moment.rate)} rows/s  {count(moment.delivered)} delivered"
     if not moment.draining:
-        return f"{whole}  press Ctrl-C to stop and drain"
+        return [f"{whole}  press Ctrl-C to stop and drain"]
     parts = [duration(moment.elapsed), f"draining ({reason or 'end of input'})"]
     if left is not None:
-        parts.append(f"{in_words(left)} left")
+        parts += [f"{in_words(left)} left", "press Ctrl-C again to abandon the rest"]
+    lines = ["  ".join(parts)]
     if late is not None:
-        parts.append(f"waiting for {waiting_for(late)}")
-    if left is not None:
-        parts.append("press Ctrl-C again to abandon")
-    return "  ".join(parts)
+        lines.append(f"waiting for {waiting_for(late)}")
+    return lines
