@@ -245,7 +245,7 @@ class Plugins:
                 continue
             try:
                 getattr(manager.hook, hook)(**facts)
-            except Exception as error:  # noqa: BLE001 - a plugin that watches a run must not end it
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin that watches a run must not end it
                 log.warning("%s of plugin %s (%s) raised %s", hook, module, distribution, _named(error))
 
 

@@ -63,7 +63,7 @@ class SourceWorker(StageWorker):
                     break
                 self.doing = "read"
             else:
-                self.at_end = True
+                self.at_end = not self.context.stopping.is_set()  # it may have ended because it saw the stop itself
         finally:
             close = getattr(reading, "close", None)
             if close is not None:
