@@ -190,7 +190,7 @@ class Plugins:
         function = import_target(targets[0], f"secret scheme `{scheme}` ({entry.by})")
         try:
             text = function(reference)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BrokenPlugin(f"the secret scheme `{scheme}` ({entry.by}) failed: {_named(error)}") from error
         if not isinstance(text, str):
             raise BrokenPlugin(f"the secret scheme `{scheme}` ({entry.by}) gave a {type(text).__name__}, not text")

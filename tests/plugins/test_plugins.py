@@ -344,15 +344,18 @@ def test_the_runtime_tells_only_loaded_plugins_and_survives_their_faults(site: A
     faulty = hook("1 / 0", name="etl_run_finished")
     site.install("watcher", "1", {"watcher": "watcher"}, {"watcher.py": watcher})
     site.install("faulty", "1", {"faulty": "faulty"}, {"faulty.py": faulty})
+    site.install("leaving", "1", {"leaving": "leaving"}, {"leaving.py": hook("exit(1)", name="etl_run_finished")})
     site.install("other", "1", {"other": "other"}, {"other.py": watcher})
     plugins = Plugins()
     plugins.require("faulty")
+    plugins.require("leaving")
     plugins.require("watcher")
     plugins.stage_drained("p", "out", {"in": 3})
     plugins.run_finished({"balanced": True})
     assert sys.modules["watcher"].told == [("out", {"in": 3}), {"balanced": True}]
     assert not loaded("other")
     assert "etl_run_finished of plugin faulty (faulty) raised ZeroDivisionError" in caplog.text
+    assert "etl_run_finished of plugin leaving (leaving) raised SystemExit" in caplog.text
 
 
 def test_records_are_checked_where_they_are_made() -> None:
