@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from etlcore_sls.emulator.errors import consumer_missing, parameter_invalid
@@ -32,9 +33,10 @@ def perform(service: Service, name: str, parameters: Mapping[str, Any]) -> Any:
     if action is None:
         raise parameter_invalid(f"emulator action {name!r} must be one of {', '.join(sorted(ACTIONS))}")
     try:
-        return action(service, **parameters)
+        bound = signature(action).bind(service, **parameters)
     except TypeError as error:
-        raise parameter_invalid(f"emulator action {name}: {error}") from error
+        raise parameter_invalid(f"emulator action {name}: {error}") from None
+    return action(*bound.args, **bound.kwargs)
 
 
 # --- faults and events -----------------------------------------------------------------------------------------------
@@ -42,7 +44,11 @@ def perform(service: Service, name: str, parameters: Mapping[str, Any]) -> Any:
 
 @_action
 def add_fault(service: Service, **fields: Any) -> int:
-    return service.faults.add(Fault(**fields))
+    try:
+        fault = Fault(**fields)
+    except TypeError as error:
+        raise parameter_invalid(f"a fault has no such field: {error}") from None
+    return service.faults.add(fault)
 
 
 @_action

@@ -88,7 +88,8 @@ def _control(service: Service, request: SignedRequest, body: bytes, client: str)
     if not _is_loopback(client) or not _is_loopback(host) or "origin" in request.headers:
         raise ApiError(403, "Unauthorized", f"{CONTROL_PATH} answers only programs on this machine")
     if request.method == "GET":
-        parameters: dict[str, Any] = dict(request.params)
+        numbers = {name: int(value) for name, value in request.params.items() if value.isdecimal()}
+        parameters: dict[str, Any] = {**request.params, **numbers}
     else:
         parameters = Call(service, request, body or b"{}", "", client).json()
     return json_reply({"result": perform(service, request.path.removeprefix(CONTROL_PATH), parameters)})

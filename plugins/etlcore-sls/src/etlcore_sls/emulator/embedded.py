@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from etlcore_sls.emulator.actions import perform
-from etlcore_sls.emulator.control import Control
+from etlcore_sls.emulator.control import Control, ControlError
+from etlcore_sls.emulator.errors import ApiError
 from etlcore_sls.emulator.server import Server
 from etlcore_sls.emulator.service import Service
 from etlcore_sls.emulator.settings import DEMO_KEY, AccessKey, Settings
@@ -34,7 +35,7 @@ class Emulator:
         )
         self._thread.start()
         self._closed = False
-        self.control = Control(lambda action, parameters: perform(self.service, action, parameters))
+        self.control = Control(self._act)
 
     @property
     def port(self) -> int:
@@ -69,6 +70,12 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _act(self, action: str, parameters: dict[str, Any]) -> Any:
+        try:
+            return perform(self.service, action, parameters)
+        except ApiError as error:
+            raise ControlError(f"{error.code}: {error.message}") from None
 
     def _write_samples(self) -> None:
         if self.settings.samples is not None:

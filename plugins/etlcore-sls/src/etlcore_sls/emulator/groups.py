@@ -248,19 +248,22 @@ class ConsumerGroup:
                 lease.state = LeaseState.ALREADY_ALLOC
                 loads[lease.owner] += 1
                 self._notify("assigned", shard=lease.shard, consumer=lease.owner)
-        while True:
-            least = min(loads, key=lambda name: loads[name])
-            most = max(loads, key=lambda name: loads[name])
-            if loads[most] - loads[least] <= 1:
-                return
-            self._move_one(most, least)
-            loads[most] -= 1
-            loads[least] += 1
+        while max(loads.values()) - min(loads.values()) > 1:
+            lease = self._movable(loads)
+            taker = min(loads, key=lambda name: loads[name])
+            loads[lease.counts_for] -= 1
+            loads[taker] += 1
+            self._move(lease, taker)
 
-    def _move_one(self, giver: str, taker: str) -> None:
-        """Move one shard: rather one that is on its way to the giver than one that works there, then the newest."""
-        candidates = [lease for lease in self.leases.values() if lease.counts_for == giver]
-        lease = max(candidates, key=lambda lease: (lease.state is LeaseState.TRANSFER, lease.shard))
+    def _movable(self, loads: dict[str, int]) -> Lease:
+        """The shard to take from the busiest: rather one that is still on its way than one in work, then the newest."""
+        heaviest = max(loads.values())
+        candidates = [
+            lease for lease in self.leases.values() if lease.counts_for and loads[lease.counts_for] == heaviest
+        ]
+        return max(candidates, key=lambda lease: (lease.state is LeaseState.TRANSFER, lease.shard))
+
+    def _move(self, lease: Lease, taker: str) -> None:
         if lease.owner == taker:
             lease.state, lease.next_owner = LeaseState.ALREADY_ALLOC, ""
             self._notify("transfer_cancelled", shard=lease.shard, consumer=taker)
