@@ -151,7 +151,7 @@ class _Execution:
             except StateError as error:
                 return self._refuse(str(error))
             code = self._hand_in(report, pipeline, str(store.file), plugins)
-            self._around.over = True
+            self._around.exit_code = code
             return self._leave(code, report)
 
     def _load(self, plugins: Plugins) -> Pipeline:

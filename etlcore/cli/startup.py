@@ -23,13 +23,13 @@ class Margins:
     """What a stop signal does now."""
 
     def __init__(self) -> None:
-        self.over = False
-        """The run is over: all that is left is to leave, with the exit code that is known already."""
+        self.exit_code: int | None = None
+        """Set once the run is over: all that is left is to leave with this code."""
         self._count = 0
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.over:
-            return
+        if self.exit_code is not None:
+            os._exit(self.exit_code)
         self._count += 1
         if self._count >= 2:  # the first one was swallowed
             os._exit(EXIT_AT_ONCE)
@@ -38,15 +38,16 @@ class Margins:
 
 @contextmanager
 def margins() -> Iterator[Margins]:
-    """While the block runs, a stop signal raises StoppedEarly in the main thread; once `Margins.over`, it does nothing.
+    """While the block runs, a stop signal raises StoppedEarly in the main thread; once the exit code is known, it
+    ends the process with that.
 
-    The former handlers are put back at the end, unless the run is over: then the process is about to end anyway.
+    The former handlers are put back at the end, unless the exit code is known: then the process is about to end anyway.
     """
     state = Margins()
     former = {number: signal.signal(number, state.on_signal) for number in STOP_SIGNALS}
     try:
         yield state
     finally:
-        if not state.over:
+        if state.exit_code is None:
             for number, handler in former.items():
                 signal.signal(number, handler)

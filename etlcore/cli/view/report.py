@@ -222,5 +222,5 @@ def _again(pipeline: Pipeline) -> str:
     if not gone:
         return "the next run reads them again"
     if len(gone) == len(sources):
-        return f"{listed(gone)} cannot be read again, so they are lost"
-    return f"the next run reads them again, but for those of {listed(gone)}, which cannot be read again"
+        return f"{listed(gone)} cannot promise to read them again"
+    return f"the next run reads them again, but for those of {listed(gone)}, which cannot promise it"
