@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from etlcore.components import Transform as Transform
     from etlcore.plugins import Command as Command
     from etlcore.plugins import Component as Component
+    from etlcore.plugins import SecretScheme as SecretScheme
     from etlcore.plugins import hookimpl as hookimpl
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ _HOMES = {
     "Position": "etlcore.batch",
     "Reject": "etlcore.components",
     "RowTransform": "etlcore.components",
+    "SecretScheme": "etlcore.plugins",
     "Sink": "etlcore.components",
     "Source": "etlcore.components",
     "Transform": "etlcore.components",
@@ -46,6 +48,7 @@ __all__ = [
     "Position",
     "Reject",
     "RowTransform",
+    "SecretScheme",
     "Sink",
     "Source",
     "Transform",

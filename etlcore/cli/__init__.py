@@ -1,7 +1,8 @@
 """The command line, `etl`: one file a verb, imported when it is typed.
 
 Exit codes, beside those of a run: 0 done; 2 the command line or a pipeline is wrong; 70 a fault in etlcore itself;
-130 interrupted before there was anything to stop; 141 nobody reads the output any more.
+74 the machine refused to read or write; 130 interrupted before there was anything to stop; 141 nobody reads the output
+any more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `etl` script: runs a command line (the process's own by default) and gives its exit code."""
-    from etlcore.cli.app import run_command_line
+    try:
+        from etlcore.cli.app import run_command_line
 
-    return run_command_line(arguments)
+        return run_command_line(arguments)
+    except KeyboardInterrupt:
+        return 130

@@ -14,6 +14,7 @@ from etlcore.cli.verbs import Verbs
 
 EXIT_WRONG = 2
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
+EXIT_REFUSED = 74  # EX_IOERR
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
@@ -47,10 +48,14 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         etl.main(given, prog_name="etl")  # a shell asks for completions: click answers and exits
     try:
         code = _invoke(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where the shell has closed it
+            sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        _discard_output()
+        return _refused(error)
     return code
 
 
@@ -68,7 +73,7 @@ def _invoke(arguments: list[str]) -> int:
         return EXIT_WRONG
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except OSError:
         raise
     except PluginError as error:
         return _wrong(f"{error.message}\n  -> {error.hint}" if error.hint else error.message)
@@ -84,6 +89,15 @@ def _wrong(message: str) -> int:
     return EXIT_WRONG
 
 
+def _refused(error: OSError) -> int:
+    """A full disk, a missing right: nothing that a traceback would explain, unless asked for."""
+    if os.environ.get("ETL_DEBUG"):
+        traceback.print_exception(error)
+    where = f"{error.filename}: " if error.filename else ""
+    click.echo(f"etl: {where}{error.strerror or error}", err=True)
+    return EXIT_REFUSED
+
+
 def _fault(error: Exception) -> int:
     if os.environ.get("ETL_DEBUG"):
         traceback.print_exception(error)
@@ -96,8 +110,8 @@ def _fault(error: Exception) -> int:
 
 def _discard_output() -> None:
     """Let the interpreter's own flush at exit go nowhere, instead of failing once more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def usage_error(message: str, hint: str) -> NoReturn:

@@ -29,6 +29,13 @@ WRONG = [
     (["check", "."], ".: cannot be read: Is a directory", ""),
     (["check", ""], "cannot be read", ""),
     (["check", "a\0b"[:1] + "b.yaml"], "ab.yaml: cannot be read", ""),
+    (["run"], "Missing argument 'FILE'", "etl run --help"),
+    (["run", "--zzz", "x.yaml"], "No such option", "--zzz"),
+    (["run", "x.yaml", "y.yaml"], "unexpected extra argument", "y.yaml"),
+    (["run", "no/such/file.yaml"], "no/such/file.yaml: cannot be read: No such file or directory", "check the path"),
+    (["run", "."], ".: cannot be read: Is a directory", ""),
+    (["run", "x.yaml", "--log-format", "xml"], "'xml' is not one of", "etl run --help"),
+    (["run", "x.yaml", "--timeout", "soon"], "'soon' is no number of seconds", "write --timeout 30"),
     (["--version=3"], "--version", "does not take a value"),
     ([], "Usage: etl", "Commands:"),
 ]
@@ -46,6 +53,19 @@ def test_wrong_command_lines(tmp_path: Path, arguments: list[str], message: str,
     assert message in done.stderr
     assert hint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_pipeline_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("stages:\n  g: {source: generate}\n  o: {sink: console, wrokers: 1}\n")
+    done = etl("run", "p.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "p.yaml:3:22: unknown key `wrokers`\n"
+        "      o: {sink: console, wrokers: 1}\n"
+        "                         ^\n"
+        "  -> did you mean `workers`?\n"
+    )
+    assert os.listdir(tmp_path) == ["p.yaml"]
 
 
 def test_version_and_help() -> None:
@@ -163,6 +183,17 @@ def test_a_reader_that_goes_away_is_no_fault(acme: dict[str, str]) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 141
+
+
+def test_a_full_disk_is_no_fault_of_etlcore() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([ETL, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (74, "etl: No space left on device\n")
+
+
+def test_a_closed_standard_output_is_borne() -> None:
+    done = subprocess.run(["sh", "-c", '"$0" --version >&-', ETL], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_interrupt_before_anything_runs_is_quiet(acme: dict[str, str]) -> None:

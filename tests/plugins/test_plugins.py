@@ -298,8 +298,7 @@ def test_the_method_that_is_missing_is_named(site: Any, base: str, method: str) 
 
 
 SECRETS = """
-    from etlcore import hookimpl
-    from etlcore.plugins import SecretScheme
+    from etlcore import SecretScheme, hookimpl
 
     @hookimpl
     def etl_secret_schemes():

@@ -131,8 +131,7 @@ def test_files_that_cannot_be(tmp_path: Path, name: str, content: bytes | None, 
 
 def test_a_plugins_secret_scheme(site: Any, options: Options) -> None:
     plugin = """
-        from etlcore import hookimpl
-        from etlcore.plugins import SecretScheme
+        from etlcore import SecretScheme, hookimpl
 
         @hookimpl
         def etl_secret_schemes():
