@@ -107,8 +107,11 @@ class Finish:
         return False
 
     def _start_of(self, number: int) -> str | None:
-        """Where a consumer would start in a shard without a checkpoint: if that is its end, it is empty for us."""
-        if self._config.start == "end":
+        """Where a consumer would start in a shard without a checkpoint: if that is its end, it is empty for us.
+
+        Not asked at the first look: the shard may be given to us yet, and then its place is committed.
+        """
+        if self._config.start == "end" or self._seen is None:
             return None
         if number not in self._starts:
             start = self._config.start

@@ -193,11 +193,15 @@ class SlsSource(Source):
         return found
 
     def _fix_ends(self) -> None:
-        """Ask for the end of each shard of the logstore."""
-        at = self._until.at
-        shards = self._clients.one(lambda client: client.shards())
-        ends = self._clients.map(lambda client, shard: client.cursor(shard, at), shards)
-        self._until.fix(zip(shards, ends, strict=True))
+        """Ask for the end of each shard of the logstore, once for all workers of the stage."""
+        from etlcore_sls.until import shared_ends
+
+        def ask() -> Iterator[tuple[int, str]]:
+            shards = self._clients.one(lambda client: client.shards())
+            ends = self._clients.map(lambda client, shard: client.cursor(shard, self._until.at), shards)
+            return zip(shards, ends, strict=True)
+
+        self._until.fix(shared_ends(self.context.stopping, self.context.stage, ask))
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

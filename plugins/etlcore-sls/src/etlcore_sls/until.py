@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from etlcore_sls.holdings import Shard
 from etlcore_sls.wire.cursor import decode_cursor
@@ -21,6 +23,32 @@ def at_or_after(cursor: str | None, end: str) -> bool:
         return decode_cursor(cursor) >= decode_cursor(end)
     except ValueError:
         return False
+
+
+class _Ends:
+    """What one stage of one run knows."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.known: dict[int, str] | None = None
+
+
+_stages: WeakKeyDictionary[Any, dict[str, _Ends]] = WeakKeyDictionary()
+_stages_lock = threading.Lock()
+
+
+def shared_ends(run: Any, stage: str, ask: Callable[[], Iterable[tuple[int, str]]]) -> Mapping[int, str]:
+    """The ends that the workers of a stage share: the first to come asks for them.
+
+    ``run`` is any object that all workers of a run have in common. If each knew ends of its own, one would wait for
+    what another, which knows an earlier end, has left already.
+    """
+    with _stages_lock:
+        ends = _stages.setdefault(run, {}).setdefault(stage, _Ends())
+    with ends.lock:
+        if ends.known is None:
+            ends.known = dict(ask())
+        return ends.known
 
 
 class Until:
@@ -54,7 +82,7 @@ class Until:
             return False
         return self._until == "end" or self._clock() >= float(self._until) + _MARGIN_SECONDS
 
-    def fix(self, ends: Iterable[tuple[int, str]]) -> None:
+    def fix(self, ends: Mapping[int, str]) -> None:
         """These are the ends, a cursor for each shard."""
         self._ends = dict(ends)
 

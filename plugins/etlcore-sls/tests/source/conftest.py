@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,31 @@ class Store:
         member = Member(self.config(**options), self.directory / directory, worker, workers)
         self.members.append(member)
         return member
+
+    def sdk(self) -> Any:
+        """The official client, for what only it can do here."""
+        from aliyun.log import LogClient
+
+        client = LogClient(self.emulator.endpoint, self.emulator.key.access_key_id, self.emulator.key.secret)
+        client._isRowIp = True
+        return client
+
+    def names(self) -> list[str]:
+        """The consumers that were heard of, in order of appearance."""
+        return list(dict.fromkeys(event["consumer"] for event in self.control.events("heartbeat")))
+
+    def after_beats(self, count: int, **where: Any) -> list[dict[str, Any]]:
+        """Wait for so many more heartbeats; these."""
+        return list(
+            self.control.wait_for("heartbeat", count=count, after=self.control.last_event(), timeout=PATIENCE, **where)
+        )
+
+    def hits(self, fault: int, count: int) -> None:
+        """Wait until so many requests have run into a fault."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(found["number"] == fault and found["hits"] >= count for found in self.control.faults()):
+            assert time.monotonic() < deadline, f"waited in vain for {count} hits of fault {fault}"
+            time.sleep(0.01)
 
     def state(self) -> dict[str, Any]:
         return dict(self.control.group_state(PROJECT, LOGSTORE, GROUP))
