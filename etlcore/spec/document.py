@@ -67,6 +67,8 @@ class Document:
     filled: dict[Path, Filled] = field(default_factory=dict)
     """Values that ``${…}`` was filled into."""
     problems: list[Problem] = field(default_factory=list)
+    literals: dict[Path, str] = field(default_factory=dict)
+    """Secrets that stand in the file itself."""
     secret_keys: set[str] = field(default_factory=set)
     """Keys whose values are secret because their component says so."""
     starts: list[int] = field(default_factory=list)
@@ -108,9 +110,13 @@ class Document:
         return SpecError(shown)
 
     def masked(self, text: str, path: Path) -> str:
-        """A message about the value at ``path``: what came into it from outside the file is shown as its ``${…}``."""
-        outside = {s for p, filled in self.filled.items() if p[: len(path)] == path for s in filled.secrets}
-        for secret, reference in sorted(outside, key=lambda pair: -len(pair[0])):
+        """A message about the value at ``path``, with what is secret in or below it hidden.
+
+        What came from outside the file is shown as the ``${…}`` that it came from.
+        """
+        hidden = {s for p, filled in self.filled.items() if p[: len(path)] == path for s in filled.secrets}
+        hidden |= {(text, "***") for p, text in self.literals.items() if p[: len(path)] == path}
+        for secret, reference in sorted(hidden, key=lambda pair: -len(pair[0])):
             if secret:
                 pattern = re.escape(secret) if len(secret) > 3 else rf"(?<!\w){re.escape(secret)}(?!\w)"
                 text = re.sub(pattern, reference.replace("\\", r"\\"), text, flags=re.IGNORECASE)

@@ -67,7 +67,9 @@ class Value:
         self.document.report(place, masked(message, self.path), masked(hint, self.path))
 
     def shown(self) -> str:
-        """The value as messages show it; never what came from outside the file."""
+        """The value as messages show it; never a secret, nor what came from outside the file."""
+        if self.path in self.document.literals:
+            return "what is written"
         filled = self.document.filled.get(self.path)
         if filled is not None:
             return f"what {filled.written} stands for"

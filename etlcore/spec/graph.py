@@ -163,6 +163,8 @@ class _Graph:
         """Every row needs somewhere to go."""
         if draft.kind not in ("source", "transform"):
             return
+        if draft.cls is None and any(stage == draft.name for stage, _ in self.read):
+            return  # which outputs it would have is not known
         unread = [output for output in draft.outputs if (draft.name, output) not in self.read]
         main = (draft.name, None) in self.read
         if not main and len(unread) == len(draft.outputs):

@@ -21,6 +21,7 @@ from etlcore.spec.document import Document, Filled, Path
 from etlcore.spec.fields import Value, mapping
 from etlcore.spec.model import Place
 from etlcore.spec.optionkeys import option_names, secret_options, unknown_options
+from etlcore.spec.problems import is_secret
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -94,6 +95,7 @@ class _Check:
         unknown = list(unknown_options(self.model, given, self.path))
         for wrong, names in unknown:
             self._unknown(wrong, names)
+        self._note_secrets(given, self.path)
         given = _without(given, [wrong[len(self.path) :] for wrong, _ in unknown])
         for _ in range(_ROUNDS):
             try:
@@ -114,6 +116,16 @@ class _Check:
     def _below(self) -> dict[Path, Filled]:
         """The options that ``${…}`` was filled into."""
         return {path: filled for path, filled in self.document.filled.items() if path[: len(self.path)] == self.path}
+
+    def _note_secrets(self, value: Any, path: Path) -> None:
+        """Have the values of secret options kept out of messages."""
+        if isinstance(value, dict | list):
+            for key in value if isinstance(value, dict) else range(len(value)):
+                self._note_secrets(value[key], (*path, key))
+        elif path not in self.document.filled and value is not None:
+            names = [part for part in path[len(self.path) :] if isinstance(part, str)]
+            if any(is_secret(name, self.document.secret_keys) for name in names):
+                self.document.literals[path] = self.document.plain.get(path, str(value))
 
     def _unknown(self, path: Path, names: list[str]) -> None:
         close = closest(str(path[-1]), names)
@@ -214,7 +226,9 @@ class _Check:
         place = value.place if option else self._whole()
         subject = f"option `{option}` of `{self.component}`" if option else f"options of `{self.component}`"
         wanted = _WANTED.get(errors[0]["type"].rpartition("_")[0], "")
-        hint = advice(self.document, path, value.value, wanted) if wanted and _is_about_type(errors[0]) else ""
+        hint = ""
+        if wanted and _is_about_type(errors[0]) and path not in self.document.literals:
+            hint = advice(self.document, path, value.value, wanted)
         if not hint and option:
             hint = _description(self.model, str(path[len(self.path)])).removeprefix(": ")
         self.document.report(place, f"{subject}: {said}", hint or "correct it")
@@ -249,8 +263,8 @@ def _has(value: Any, part: str | int) -> bool:
 
 
 def _says_it_all(error: Any) -> bool:
-    """A validator of the author's own wrote the message."""
-    return error["type"] in ("value_error", "assertion_error", "json_invalid")
+    """The message says by itself what is there, or a validator of the author's own wrote it."""
+    return error["type"] in ("value_error", "assertion_error", "json_invalid", "too_short", "too_long")
 
 
 def _at(value: Any, path: Path) -> Any:

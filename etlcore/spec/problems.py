@@ -38,6 +38,11 @@ _SECRET = r"[\w-]*(?:secret|pass?w(?:or)?d|token|api_?key|credential)[\w-]*"
 _SECRET_VALUE = r"""["']?\s*:\s+)(?!["']?\$\{)("[^"]*"?|'[^']*'?|[^\s,}#][^,}#]*)"""
 
 
+def is_secret(key: str, keys: Iterable[str]) -> bool:
+    """Whether the value of ``key`` is to be kept from sight: it is one of ``keys``, or has a telling name."""
+    return key in keys or re.fullmatch(_SECRET, key, re.IGNORECASE) is not None
+
+
 def hide_secrets(line: str, keys: Iterable[str]) -> str:
     """A line of a file with the values of secret keys as asterisks, in the same columns.
 

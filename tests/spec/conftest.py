@@ -63,6 +63,8 @@ STAGES = """
             auth: Auth | None = None
             more: list[Auth] = []
             secret: SecretStr = SecretStr("")
+            token: SecretStr = Field(SecretStr(""), min_length=10)
+            pin: SecretStr | int = 0
             port: int = Field(1, ge=1, le=65535)
             checked: str = ""
             low: int = 0
@@ -77,6 +79,8 @@ STAGES = """
 
             @model_validator(mode="after")
             def in_order(self):
+                if self.token.get_secret_value() == "0123456789":
+                    raise ValueError(f"{self.token.get_secret_value()} is no good token")
                 if self.low > self.high:
                     raise ValueError(f"low ({self.low}) is above high ({self.high})")
                 return self

@@ -30,7 +30,8 @@ def test_aliases(options: Options) -> None:
     assert complaints(options, "{renamed: 3}") == [
         "4:12 unknown option `renamed` of `probe` -> the options of `probe` are `text`, `optional`, `whole`, `number`,"
         " `truth`, `maybe`, `either`, `one_or_many`, `anything`, `day`, `wait`, `size`, `path`, `start`, `version`,"
-        " `level`, `names`, `pair`, `as`, `old`, `new`, `auth`, `more`, `secret`, `port`, `checked`, `low` and `high`"
+        " `level`, `names`, `pair`, `as`, `old`, `new`, `auth`, `more`, `secret`, `token`, `pin`, `port`, `checked`,"
+        " `low` and `high`"
     ]
     assert complaints(options, "{as: x}") == [
         "4:16 option `as` of `probe`: must be a whole number, not x -> write a whole number"
@@ -150,3 +151,17 @@ def test_secret_options_are_hidden_in_the_quoted_line(options: Options) -> None:
         "with: {secret: *********, secrt: *******, auth: {user: x, password: *******}, pasword: *******, port: 0}"
         in str(raised.value)
     )
+
+
+def test_secrets_in_the_file_itself_are_not_repeated_in_messages(options: Options) -> None:
+    with pytest.raises(SpecError) as raised:
+        options("{token: hunter2, pin: 5.5, auth: {user: x, password: [hunter2]}, checked: a b}")
+    shown = str(raised.value)
+    assert "option `token` of `probe`: must have at least 10 items after validation, not 7\n" in shown
+    assert "option `pin` of `probe`: must be text or must be a whole number, not what is written\n" in shown
+    assert "option `auth.password` of `probe`: must be text, not a list\n" in shown
+    assert "hunter2" not in shown
+    assert "option `checked` of `probe`: 'a b' has a space in it" in shown
+    with pytest.raises(SpecError, match=r"\*\*\* is no good token") as raised:
+        options("{token: '0123456789'}")
+    assert "0123456789" not in str(raised.value)
