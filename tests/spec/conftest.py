@@ -64,7 +64,7 @@ STAGES = """
             more: list[Auth] = []
             secret: SecretStr = SecretStr("")
             token: SecretStr = Field(SecretStr(""), min_length=10)
-            pin: SecretStr | int = 0
+            pin_secret: Literal[1, 2] = 1
             port: int = Field(1, ge=1, le=65535)
             checked: str = ""
             low: int = 0

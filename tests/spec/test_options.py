@@ -30,7 +30,7 @@ def test_aliases(options: Options) -> None:
     assert complaints(options, "{renamed: 3}") == [
         "4:12 unknown option `renamed` of `probe` -> the options of `probe` are `text`, `optional`, `whole`, `number`,"
         " `truth`, `maybe`, `either`, `one_or_many`, `anything`, `day`, `wait`, `size`, `path`, `start`, `version`,"
-        " `level`, `names`, `pair`, `as`, `old`, `new`, `auth`, `more`, `secret`, `token`, `pin`, `port`, `checked`,"
+        " `level`, `names`, `pair`, `as`, `old`, `new`, `auth`, `more`, `secret`, `token`, `pin_secret`, `port`, `checked`,"
         " `low` and `high`"
     ]
     assert complaints(options, "{as: x}") == [
@@ -155,10 +155,10 @@ def test_secret_options_are_hidden_in_the_quoted_line(options: Options) -> None:
 
 def test_secrets_in_the_file_itself_are_not_repeated_in_messages(options: Options) -> None:
     with pytest.raises(SpecError) as raised:
-        options("{token: hunter2, pin: 5.5, auth: {user: x, password: [hunter2]}, checked: a b}")
+        options("{token: hunter2, pin_secret: hunter2, auth: {user: x, password: [hunter2]}, checked: a b}")
     shown = str(raised.value)
     assert "option `token` of `probe`: must have at least 10 items after validation, not 7\n" in shown
-    assert "option `pin` of `probe`: must be text or must be a whole number, not what is written\n" in shown
+    assert "option `pin_secret` of `probe`: must be 1 or 2, not what is written\n" in shown
     assert "option `auth.password` of `probe`: must be text, not a list\n" in shown
     assert "hunter2" not in shown
     assert "option `checked` of `probe`: 'a b' has a space in it" in shown
