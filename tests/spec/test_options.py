@@ -30,8 +30,8 @@ def test_aliases(options: Options) -> None:
     assert complaints(options, "{renamed: 3}") == [
         "4:12 unknown option `renamed` of `probe` -> the options of `probe` are `text`, `optional`, `whole`, `number`,"
         " `truth`, `maybe`, `either`, `one_or_many`, `anything`, `day`, `wait`, `size`, `path`, `start`, `version`,"
-        " `level`, `names`, `pair`, `as`, `old`, `new`, `auth`, `more`, `secret`, `token`, `pin_secret`, `port`, `checked`,"
-        " `low` and `high`"
+        " `level`, `names`, `pair`, `as`, `old`, `new`, `auth`, `more`, `secret`, `token`, `pin_secret`, `port`,"
+        " `checked`, `low` and `high`"
     ]
     assert complaints(options, "{as: x}") == [
         "4:16 option `as` of `probe`: must be a whole number, not x -> write a whole number"
