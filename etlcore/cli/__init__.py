@@ -15,6 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from etlcore.cli.app import run_command_line
 
-        return run_command_line(arguments)
+        code = run_command_line(arguments)
     except KeyboardInterrupt:
-        return 130
+        code = 130
+    if arguments is None:
+        from etlcore.cli.leaving import leave_in_time
+
+        leave_in_time(code)
+    return code

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from etlcore.spec.model import Pipeline
 
 EXIT_WRONG = 2
-_LEAVE_THREADS = 2.0  # seconds that threads which plugins have left behind get to end by themselves
 
 
 def _seconds(context: click.Context, option: click.Parameter, given: str | None) -> float | None:
@@ -211,18 +208,11 @@ class _Execution:
         return code
 
     def _leave(self, code: int, report: Report) -> int:
-        """The way out. A thread that does not end must not keep the process."""
+        """The way out. A worker that is stuck must not keep the process."""
         if not _flushed():
             self._view.say("standard output could not be flushed: what stages printed is incomplete", logging.ERROR)
             code = code or 1
         if report.stuck or report.abandoned_because:
-            _exit_now(code)
-        left = _threads_left_behind()
-        if left:
-            names = ", ".join(left)
-            self._view.say(
-                f"threads that plugins have left behind do not end: {names}; leaving anyway", logging.WARNING
-            )
             _exit_now(code)
         return code
 
@@ -239,15 +229,6 @@ def _flushed() -> bool:
         silence(sys.stdout)
         return False
     return True
-
-
-def _threads_left_behind() -> list[str]:
-    """Names of threads that would keep the interpreter from ending; they get a moment to end by themselves."""
-    until = time.monotonic() + _LEAVE_THREADS
-    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
-    for thread in left:
-        thread.join(max(0.0, until - time.monotonic()))
-    return [thread.name for thread in left if thread.is_alive()]
 
 
 def _exit_now(code: int) -> None:

@@ -285,17 +285,17 @@ def test_both_outputs_closed_by_one_reader(gated: Any) -> None:
     assert done.stderr == ""
 
 
-def test_a_thread_that_a_plugin_left_behind_does_not_keep_the_process(place: Any) -> None:
+@pytest.mark.parametrize(
+    "left",
+    [
+        "threading.Thread(target=threading.Event().wait, name='forgotten', daemon=False).start()",
+        "futures.ThreadPoolExecutor(1, 'forgotten').submit(threading.Event().wait)",
+    ],
+    ids=["thread", "pool"],
+)
+def test_a_thread_that_a_plugin_left_behind_does_not_keep_the_process(place: Any, left: str) -> None:
     place.write(
-        "leaves.py",
-        """
-        import threading
-
-        threading.Thread(target=threading.Event().wait, name="forgotten", daemon=False).start()
-
-        def work(row):
-            return row
-        """,
+        "leaves.py", f"import threading\nfrom concurrent import futures\n\n{left}\n\ndef work(row):\n    return row\n"
     )
     place.write(
         "p.yaml",
@@ -309,7 +309,7 @@ def test_a_thread_that_a_plugin_left_behind_does_not_keep_the_process(place: Any
     code, _, err = place.run("p.yaml")
     assert code == 0
     assert "5 delivered" in err
-    assert "threads that plugins have left behind do not end: forgotten; leaving anyway" in err
+    assert "etl: ended without threads that were left behind and did not end: forgotten" in err
 
 
 def test_a_worker_stuck_in_close_is_named_and_does_not_keep_the_process(place: Any, site: Any) -> None:
