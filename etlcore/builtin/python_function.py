@@ -70,7 +70,7 @@ def find(call: str, context: Context) -> Callable[..., Any]:
         raise
     except SyntaxError as error:
         raise FunctionError(f"cannot load {where}: {error.filename}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FunctionError(f"cannot load {where}: {type(error).__name__}: {error}") from error
     found: Any = module
     for part in name.split("."):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from etlcore import Batch
 from etlcore.builtin.appender import AppendError
 
-
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc/self/fd")
 
 
