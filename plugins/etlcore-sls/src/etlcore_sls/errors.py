@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _GROUP_GONE = {"ConsumerGroupNotExist"}
@@ -13,7 +14,9 @@ _INVALID_CURSOR = {"InvalidCursor"}
 _QUOTA = {"ReadQuotaExceed", "ShardReadQuotaExceed", "WriteQuotaExceed", "ShardWriteQuotaExceed", "QuotaExceed"}
 _TRANSIENT = {"InternalServerError", "RequestTimeout", "ServerBusy", "ServiceUnavailable", "Throttling"}
 
+NO_ANSWER = "no answer"
 _HINTS = {
+    NO_ANSWER: "check `endpoint`, `proxy` and the network",
     "ProjectNotExist": "check `project` and that the endpoint is the one of its region",
     "LogStoreNotExist": "check `logstore`",
     "SignatureNotMatch": "check the access key's secret",
@@ -25,8 +28,8 @@ _HINTS = {
 class SlsError(Exception):
     """A request that SLS refused or that did not reach it.
 
-    ``code`` is SLS's error code (``LogRequestError`` when there was no answer), ``status`` the HTTP status (0 when
-    there was none).
+    ``code`` is SLS's error code (`NO_ANSWER` when there was no answer), ``status`` the HTTP status (0 when there was
+    none).
     """
 
     def __init__(self, code: str, message: str, status: int, request_id: str = "") -> None:
@@ -97,4 +100,16 @@ def from_log_exception(error: Any) -> SlsError:
     # The SDK raises its own errors (no connection, a body that is not JSON) with the default status 200.
     if status == 200:
         status = 0
+        if code == "LogRequestError":
+            code, message = NO_ANSWER, _reason(message)
     return SlsError(code, message, status, str(error.get_request_id() or ""))
+
+
+def _reason(message: str) -> str:
+    """What a person wants to know of an error message of urllib3."""
+    found = re.search(
+        r"Failed to resolve '[^']+' \([^)]*\)|\[Errno -?\d+\] ([^'\")]+)|(Read timed out|Connection aborted)", message
+    )
+    if found is None:
+        return message
+    return str(found[1] or found[0])

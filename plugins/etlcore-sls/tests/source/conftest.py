@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -237,12 +236,9 @@ class Store:
             self.control.wait_for("heartbeat", count=count, after=self.control.last_event(), timeout=PATIENCE, **where)
         )
 
-    def hits(self, fault: int, count: int) -> None:
+    def hits(self, fault: int, count: int = 1) -> None:
         """Wait until so many requests have run into a fault."""
-        deadline = time.monotonic() + PATIENCE
-        while not any(found["number"] == fault and found["hits"] >= count for found in self.control.faults()):
-            assert time.monotonic() < deadline, f"waited in vain for {count} hits of fault {fault}"
-            time.sleep(0.01)
+        self.control.wait_for("fault", fault=fault, count=count, timeout=PATIENCE)
 
     def state(self) -> dict[str, Any]:
         return dict(self.control.group_state(PROJECT, LOGSTORE, GROUP))
