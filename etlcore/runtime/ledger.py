@@ -170,7 +170,7 @@ class Account:
             packet.settle()
 
     def counts(self) -> Counts:
-        filtered, added = self._settled_filtered, self._settled_added + self._unfinished
+        filtered, added = self._settled_filtered, self._settled_added + max(0, self._unfinished - self.open)
         if self.buffers:
             surplus = self._emitted + self._dead - self._consumed
             filtered, added = max(0, -surplus), max(0, surplus)
@@ -189,10 +189,18 @@ class Account:
         )
 
     @property
+    def open(self) -> int:
+        """Rows taken whose outcome is not known yet."""
+        return self.taken + self.read - self._consumed
+
+    @property
     def held(self) -> int:
-        """Rows in this worker's hands: taken without an outcome yet, and made but not handed over."""
-        taken = self.taken + self.read - self._consumed
-        return taken + self._to_send
+        """Rows in this worker's hands: taken with nothing made of them yet, and made but not handed over.
+
+        A row that is being handed over is one row, not one taken and one made.
+        """
+        made = 0 if self.buffers else self._unfinished
+        return max(0, self.open - made) + self._to_send
 
 
 class ChannelAccount:
@@ -245,6 +253,10 @@ class Ledger:
         for account in self._stages.get(stage, ()):
             total += account.counts()
         return total
+
+    def open_rows(self) -> int:
+        """Rows that some worker took and did not finish; what it made of them may be further down already."""
+        return sum(account.open for accounts in self._stages.values() for account in accounts)
 
     def sent_to(self, stage: str) -> int:
         """Copies that the channel of ``stage`` has taken, as its senders counted them."""
