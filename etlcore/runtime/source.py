@@ -41,7 +41,8 @@ class SourceWorker(StageWorker):
         try:
             self._read()
         except (Abandoned, Frozen):
-            pass
+            self._settle()
+            return
         except BaseException as error:  # noqa: BLE001 - the run is told at once; what was read is still delivered
             self.fail(error)
         for point in ("input closed", "drained", "output closed"):
@@ -108,15 +109,12 @@ class SourceWorker(StageWorker):
     def _await_room(self, needed: bool) -> int | None:
         """Wait for room in every channel behind; None when the run is stopped first."""
         self.doing = "wait for room"
-        while True:
-            if self.context.stopping.is_set():
-                return None
-            if not needed:
-                return 1
-            room = self._output.wait_room()
-            if room > 0:
+        while not self.context.stopping.is_set():
+            room = self._output.wait_room() if needed else 1
+            if room > 0 and not self.context.stopping.is_set():  # room that the drain has made is not for new rows
                 return room
             self._commit_when_due()
+        return None
 
     def _settle(self) -> None:
         """After the last row: commit as the rest is delivered, until all is settled or nobody is left to settle it."""
