@@ -52,6 +52,9 @@ class TransformWorker(StageWorker):
         self._drain()
 
     def _handle(self, number: int, packet: Packet) -> None:
+        if id(packet.batch) in self._kept:
+            # The very batch came by two ways; what is kept is known by its batch, so this one needs a batch of its own.
+            packet = Packet(packet.batch.slice(0, len(packet)), packet.segments)
         self.doing = "process"
         self.context.may_reject = True
         made = self._made(self.component.process(packet.batch), "process")
