@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,10 +125,11 @@ class _Branch:
 class Output:
     """One worker's way out: a sender into every channel behind its stage."""
 
-    def __init__(self, account: Account, targets: Mapping[str | None, list[StageHost]]) -> None:
+    def __init__(self, account: Account, owner: StageHost) -> None:
         self._account = account
+        self._run = owner.run
         self._branches: dict[str | None, list[_Branch]] = {}
-        for port, hosts in targets.items():
+        for port, hosts in owner.targets.items():
             for host in hosts:
                 assert host.channel is not None, "a source has no input"
                 branch = _Branch(host.channel.sender(), ChannelAccount(account, host.name))
@@ -165,6 +166,13 @@ class Output:
         return min(branch.sender.wait_room(_PATIENCE) for branch in self._branches[None])
 
     def close(self) -> None:
+        """This worker sends nothing more: the last one of all senders ends the input of the stage behind.
+
+        Not so in a run that is being abandoned: there the stage behind must not take it for the end of its input,
+        and is told by its own channel.
+        """
+        if self._run.abandoned_because is not None:
+            return
         for branches in self._branches.values():
             for branch in branches:
                 branch.sender.close()

@@ -113,7 +113,7 @@ class Run:
         component.config = stage.config
         component.context = context
         account = self.ledger.account(stage.name, buffers=getattr(component, "buffers", False))
-        output = Output(account, host.targets)
+        output = Output(account, host)
         if stage.kind == "source":
             worker = SourceWorker(host, component, context, account, output)
             context.forget_partition = worker.tracker.forget

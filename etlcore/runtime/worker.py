@@ -52,10 +52,12 @@ class StageWorker:
             self._close()
 
     def _await_downstream(self) -> bool:
-        """Open what is behind us first, so that no row is read that nobody can take. False: that has failed."""
+        """Open what is behind us first, so that no row is read that nobody can take. False: it will never be open."""
         self.doing = "start"
         for host in self.host.downstream:
             host.opened.wait()
+        if self.host.run.abandoned_because is not None:
+            return False  # that is why the wait has ended; to open anything now would only make the end late
         if any(host.failed or host.skipped for host in self.host.downstream):
             self.host.skip()
             return False
