@@ -46,8 +46,8 @@ class Generate(Source):
         fields: dict[str, str | int | float | bool | None] = Field(
             DEFAULT_FIELDS,
             min_length=1,
-            description="Column name to template, e.g. '/item/{id}?q={word}', or to a constant. Placeholders: "
-            + "; ".join(f"{{{name}}}: {meaning}" for name, meaning in templates.PLACEHOLDERS.items())
+            description="Column name to template, such as '/item/{id}?q={word}', or to a constant. Placeholders: "
+            + ", ".join(f"{{{name}}}" for name in templates.PLACEHOLDERS)
             + ".",
         )
 
@@ -66,7 +66,7 @@ class Generate(Source):
     def read(self) -> Iterator[Batch | None]:
         worker, workers = self.context.worker, self.context.workers
         fields = [(name, templates.parse(template)) for name, template in self.config.fields.items()]
-        lane = f"{worker}/{workers}"
+        lane = _lane(worker, workers)
         done = _Done(self.context.positions)
         following = done.first(worker, workers)
         end = self.config.rows
@@ -105,17 +105,25 @@ class Generate(Source):
             due += count / rate
 
 
+_LANE = "worker "
+
+
+def _lane(worker: int, workers: int) -> str:
+    """The partition that one of so many workers makes."""
+    return f"{_LANE}{worker}/{workers}"
+
+
 class _Done:
     """Which ids earlier runs have delivered.
 
-    The partition ``"2/4"`` at position ``n`` says: of the ids that leave 2 when divided by 4, those below ``n`` are
-    in. A run with another number of workers has other partitions; the old ones stay true.
+    The partition ``"worker 2/4"`` at position ``n`` says: of the ids that leave 2 when divided by 4, those below
+    ``n`` are in. A run with another number of workers has other partitions; the old ones stay true.
     """
 
     def __init__(self, positions: Mapping[str, Any]) -> None:
         self._lanes: dict[tuple[int, int], int] = {}
         for name, following in positions.items():
-            remainder, _, divisor = name.partition("/")
+            remainder, _, divisor = name.removeprefix(_LANE).partition("/")
             self._lanes[int(remainder), int(divisor)] = int(following)
 
     def first(self, worker: int, workers: int) -> int:
@@ -134,7 +142,7 @@ class _Done:
         import pyarrow.compute as pc
 
         for (remainder, divisor), following in self._lanes.items():
-            if f"{remainder}/{divisor}" == lane or not len(ids) or following <= ids[0].as_py():
+            if _lane(remainder, divisor) == lane or not len(ids) or following <= ids[0].as_py():
                 continue
             limit = pa.scalar(divisor, pa.uint64())
             left = pc.subtract(ids, pc.multiply(pc.divide(ids, limit), limit))

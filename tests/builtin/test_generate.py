@@ -161,7 +161,7 @@ def test_over_all_runs_and_workers_every_row_comes_once(
 
 
 def test_a_later_run_does_not_walk_through_what_is_long_done(use: Any, new_context: Callable[..., Any]) -> None:
-    positions = {"0/2": 10**15, "1/2": 10**15 + 1}
+    positions = {"worker 0/2": 10**15, "worker 1/2": 10**15 + 1}
     context = new_context(worker=2, workers=3, positions=positions)
     reading = use("source", "generate", context=context, rows=None, batch=5).read()
     first = next(reading)
