@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from etlcore.spec.model import Pipeline
 
 EXIT_WRONG = 2
+_STUCK_FLUSH = 0.5  # seconds for what is left in the buffer of standard output, when a worker is stuck
 
 
 def _seconds(context: click.Context, option: click.Parameter, given: str | None) -> float | None:
@@ -209,16 +211,28 @@ class _Execution:
 
     def _leave(self, code: int, report: Report) -> int:
         """The way out. A worker that is stuck must not keep the process."""
-        if not _flushed():
+        ended = not (report.stuck or report.abandoned_because)
+        if not _flushed(None if ended else _STUCK_FLUSH):
             self._view.say("standard output could not be flushed: what stages printed is incomplete", logging.ERROR)
             code = code or 1
-        if report.stuck or report.abandoned_because:
+        if not ended:
             _exit_now(code)
         return code
 
 
-def _flushed() -> bool:
-    """Whether all that was printed is out; what cannot be written is dropped, or it would spoil the exit code."""
+def _flushed(patience: float | None) -> bool:
+    """Whether all that was printed is out; what cannot be written is dropped, or it would spoil the exit code.
+
+    A worker that is stuck in writing to standard output holds the lock of its buffer, so there is a limit in seconds.
+    """
+    flushed = []
+    thread = threading.Thread(target=lambda: flushed.append(_flush()), name="etl flushing", daemon=True)
+    thread.start()
+    thread.join(patience)
+    return flushed == [True]
+
+
+def _flush() -> bool:
     from etlcore.cli.view.lines import silence
 
     if sys.stdout is None:

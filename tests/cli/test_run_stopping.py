@@ -338,3 +338,18 @@ def test_a_worker_stuck_in_close_is_named_and_does_not_keep_the_process(place: A
     assert code == 3
     assert "stuck: out: worker 0: 0 rows for 0 s, in close" in err
     assert err.splitlines()[-1] == "exit 3: no row was lost, but a stage did not end by itself"
+
+
+@pytest.mark.parametrize("write", ["print('x' * 10_000_000)", "os.write(1, b'x' * 10_000_000)"])
+def test_a_worker_stuck_in_writing_to_standard_output(place: Any, write: str) -> None:
+    place.write("big.py", f"import os\n\ndef write(row):\n    open('reached', 'w').close()\n    {write}\n")
+    place.write("p.yaml", "stages: {numbers: {source: generate}, out: {sink: python, with: {call: 'big.py:write'}}}\n")
+    reading, writing = os.pipe()  # nobody reads
+    run = place.start("p.yaml", "--timeout", "1", stdout=writing)
+    place.wait_file("reached")
+    run.send(signal.SIGINT)
+    assert run.end() == 3
+    assert "stuck: out: worker 0: 1,000 rows for " in run.err
+    assert "Fatal" not in run.err
+    os.close(reading)
+    os.close(writing)

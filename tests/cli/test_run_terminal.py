@@ -180,8 +180,9 @@ def test_what_threads_print_at_once_is_not_torn(place: Any, terminal: Callable[.
         TOGETHER = threading.Barrier(4)
 
         def work(row):
+            sys.stdout.write("process---- ")
             TOGETHER.wait(60)
-            print("process----", row["n"], "begin", "end")
+            print(row["n"], "begin", "end")
             sys.stdout.buffer.write(b"bytes\\n")
             sys.stderr.write("to standard error\\n")
             return row
