@@ -37,7 +37,7 @@ def _parse_keys(_context: click.Context, _option: click.Parameter, values: tuple
 @click.command("emulator", context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one.")
-@click.option("--data", type=click.Path(dir_okay=False), help="Keep everything in this file. Without: in memory.")
+@click.option("--data", metavar="FILE", help="Keep everything in this file. Without: in memory.")
 @click.option("--samples/--no-samples", default=True, help="Hold sample nginx logs, if their logstore is not there.")
 @click.option("--logs", type=click.IntRange(0, 100_000_000), default=Samples.logs, help="Number of sample logs.")
 @click.option("--shards", type=click.IntRange(1, 1000), default=Samples.shards, help="Shards of the sample logstore.")
