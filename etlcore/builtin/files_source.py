@@ -55,8 +55,9 @@ class FilesSource(Source):
     def read(self) -> Iterator[Batch | None]:
         paths = self.config.path if isinstance(self.config.path, list) else [self.config.path]
         found = find(paths, self.context.directory)
-        for pattern in [path for path in paths if not _matches(path, self.context.directory)]:
-            self.context.log.warning("no file matches %r in %s", pattern, self.context.directory)
+        for pattern in paths if self.context.worker == 0 else []:
+            if not _matches(pattern, self.context.directory):
+                self.context.log.warning("no file matches %r in %s", pattern, self.context.directory)
         for partition, file in list(found.items())[self.context.worker :: self.context.workers]:
             yield from self._read_file(partition, file)
 

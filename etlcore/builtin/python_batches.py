@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from etlcore.batch import Batch
+from etlcore.builtin.python_function import FunctionError
 
 
 def to_batches(made: Any, call: str) -> Iterator[Batch]:
-    """Batches of what a function returned for a whole batch. Raises TypeError when it is nothing of the kind."""
+    """Batches of what a function returned for a whole batch. Raises FunctionError when it is nothing of the kind."""
     if made is None:
         return
     single = as_batch(made)
@@ -41,8 +42,8 @@ def as_batch(made: Any) -> list[Batch] | None:
     return None
 
 
-def _wrong(made: Any, call: str) -> TypeError:
-    return TypeError(
+def _wrong(made: Any, call: str) -> FunctionError:
+    return FunctionError(
         f"{call} returned {type(made).__name__}: return a Batch, a list of dicts, a pyarrow RecordBatch, several of "
         "them, or None"
     )

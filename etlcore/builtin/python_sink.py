@@ -9,6 +9,8 @@ from pydantic import Field
 
 from etlcore.batch import Batch
 from etlcore.builtin import python_function
+from etlcore.builtin.python_call import calling
+from etlcore.builtin.python_function import FunctionError
 from etlcore.builtin.python_options import CallOptions
 from etlcore.components import Context, Reject, Sink
 
@@ -32,13 +34,14 @@ class PythonSink(Sink):
 
     def write(self, batch: Batch) -> None:
         try:
-            if self.config.per == "batch":
-                self._function(batch)
-            else:
-                for row in batch.rows:
-                    self._function(dict(row))
+            with calling(self.config.call, self.context):
+                if self.config.per == "batch":
+                    self._function(batch)
+                else:
+                    for row in batch.rows:
+                        self._function(dict(row))
         except Reject as reject:
-            raise RuntimeError(
+            raise FunctionError(
                 f"{self.config.call} rejected a row ({reject.reason}), but a sink cannot: reject it in a "
                 "transform before"
             ) from reject

@@ -14,6 +14,8 @@ from pydantic import Field
 from etlcore.batch import Batch, Row
 from etlcore.builtin import python_function
 from etlcore.builtin.python_batches import as_batch
+from etlcore.builtin.python_call import calling
+from etlcore.builtin.python_function import FunctionError
 from etlcore.builtin.python_options import CallOptions
 from etlcore.components import Context, Source
 
@@ -39,20 +41,21 @@ class PythonSource(Source):
         function = python_function.find(self.config.call, context)
         self._function = python_function.bind(function, 0, self.config.options, context)
         if context.workers > 1 and "context" not in self._function.keywords:
-            raise python_function.FunctionError(
+            raise FunctionError(
                 f"{self.config.call} would give {context.workers} workers the same rows: set workers: 1, or give it a "
                 "parameter `context` and share them out by context.worker"
             )
 
     def read(self) -> Iterator[Batch | None]:
-        made = self._function()
-        if not isinstance(made, Iterable) or isinstance(made, str | bytes | dict):
-            raise TypeError(f"{self.config.call} returned {type(made).__name__}: make it a generator of rows")
-        if inspect.isgenerator(made):
-            with closing(made):
+        with calling(self.config.call, self.context):
+            made = self._function()
+            if not isinstance(made, Iterable) or isinstance(made, str | bytes | dict):
+                raise FunctionError(f"{self.config.call} returned {type(made).__name__}: make it a generator of rows")
+            if inspect.isgenerator(made):
+                with closing(made):
+                    yield from self._gather(made)
+            else:
                 yield from self._gather(made)
-        else:
-            yield from self._gather(made)
 
     def _gather(self, items: Iterable[Any]) -> Iterator[Batch | None]:
         rows: list[Row] = []
@@ -76,7 +79,7 @@ class PythonSource(Source):
     def _batches(self, item: Any) -> list[Batch]:
         batches = as_batch(item)
         if batches is None:
-            raise TypeError(
+            raise FunctionError(
                 f"{self.config.call} yielded {type(item).__name__}: yield dicts, lists of dicts, batches, or None"
             )
         return batches

@@ -10,6 +10,8 @@ from pydantic import Field
 from etlcore.batch import Batch, Row
 from etlcore.builtin import python_function
 from etlcore.builtin.python_batches import to_batches
+from etlcore.builtin.python_call import calling
+from etlcore.builtin.python_function import FunctionError
 from etlcore.builtin.python_options import CallOptions
 from etlcore.components import Context, Reject, RowTransform
 
@@ -37,25 +39,26 @@ class PythonTransform(RowTransform):
         if made is None or isinstance(made, dict):
             return made
         if not isinstance(made, Iterable) or isinstance(made, str | bytes):
-            raise TypeError(f"{self.config.call} returned {_kind(made)}: return a dict, several, or None")
+            raise FunctionError(f"{self.config.call} returned {_kind(made)}: return a dict, several, or None")
         return self._checked(made)
 
     def _checked(self, rows: Iterable[Any]) -> list[Row]:
         out = []
         for row in rows:
             if not isinstance(row, dict):
-                raise TypeError(f"{self.config.call} returned {_kind(row)} among its rows: return dicts")
+                raise FunctionError(f"{self.config.call} returned {_kind(row)} among its rows: return dicts")
             out.append(row)
         return out
 
     def process(self, batch: Batch) -> Batch | Iterable[Batch | tuple[str, Batch]] | None:
-        if self.config.per == "row":
-            return super().process(batch)
-        try:
-            return list(to_batches(self._function(batch), self.config.call))
-        except Reject as reject:
-            self.context.reject(batch, reject.reason)
-            return None
+        with calling(self.config.call, self.context):
+            if self.config.per == "row":
+                return super().process(batch)
+            try:
+                return list(to_batches(self._function(batch), self.config.call))
+            except Reject as reject:
+                self.context.reject(batch, reject.reason)
+                return None
 
 
 def _kind(value: Any) -> str:

@@ -90,17 +90,42 @@ def test_anything_that_can_be_called_by_a_dotted_name(use: Any, code: Any) -> No
 @pytest.mark.parametrize("made", ["5", "True", "'text'", "object()"])
 def test_a_result_that_is_no_row_is_an_error_that_names_the_function(use: Any, code: Any, made: str) -> None:
     code("f.py", f"def f(row): return {made}")
-    with pytest.raises(TypeError, match=r"f\.py:f returned .*: return a dict, several, or None"):
+    with pytest.raises(FunctionError, match=r"f\.py:f returned .*: return a dict, several, or None"):
         transformed(use, [{}], call="f.py:f")
     code("g.py", f"def f(row): return [{{}}, {made}]")
-    with pytest.raises(TypeError, match=r"g\.py:f returned .* among its rows: return dicts"):
+    with pytest.raises(FunctionError, match=r"g\.py:f returned .* among its rows: return dicts"):
         transformed(use, [{}], call="g.py:f")
 
 
-def test_an_exception_of_the_function_passes_as_it_is(use: Any, code: Any) -> None:
-    code("f.py", "def f(row): return 1 / 0")
-    with pytest.raises(ZeroDivisionError):
-        transformed(use, [{}], call="f.py:f")
+def test_an_exception_of_the_function_is_told_with_its_place_in_the_users_code(use: Any, code: Any) -> None:
+    code("deep/helpers_of_raiser.py", "def half(n):\n    return n / 0")
+    code(
+        "deep/f.py",
+        "from . import helpers_of_raiser\nimport json\n"
+        "def row(row): return helpers_of_raiser.half(1)\n"
+        "def batch(batch):\n    yield []\n    json.loads('{')\n"
+        "def source():\n    yield {}\n    raise KeyError('a')\n"
+        "def silent(row): raise ValueError\n",
+    )
+    batch = Batch.from_rows([{}])
+
+    def raised(run: Callable[[], Any]) -> str:
+        with pytest.raises(FunctionError) as caught:
+            run()
+        assert caught.value.__cause__ is not None
+        return str(caught.value)
+
+    by_row = use("transform", "python", call="deep/f.py:row")
+    by_batch = use("transform", "python", call="deep/f.py:batch", per="batch")
+    sink = use("sink", "python", call="deep/f.py:silent")
+    source = use("source", "python", call="deep/f.py:source")
+    assert raised(lambda: by_row.process(batch)) == (
+        "deep/f.py:row raised ZeroDivisionError: division by zero (deep/helpers_of_raiser.py:2)"
+    )
+    assert raised(lambda: by_batch.process(batch)).startswith("deep/f.py:batch raised JSONDecodeError: Expecting")
+    assert raised(lambda: by_batch.process(batch)).endswith("(deep/f.py:6)")
+    assert raised(lambda: sink.write(batch)) == "deep/f.py:silent raised ValueError (deep/f.py:10)"
+    assert raised(lambda: list(source.read())) == "deep/f.py:source raised KeyError: 'a' (deep/f.py:9)"
 
 
 # Batches
@@ -134,7 +159,7 @@ def test_a_rejected_batch_is_rejected_whole_with_nothing_made_of_it(use: Any, co
 @pytest.mark.parametrize("made", ["5", "'text'", "{'n': 1}", "[1]", "[{'n': 1}, 2]"])
 def test_a_result_that_is_no_batch_is_an_error(use: Any, code: Any, made: str) -> None:
     code("f.py", f"def f(batch): return {made}")
-    with pytest.raises(TypeError, match=r"f\.py:f returned \w+: return a Batch, a list of dicts"):
+    with pytest.raises(FunctionError, match=r"f\.py:f returned \w+: return a Batch, a list of dicts"):
         transformed(use, [{"n": 1}], call="f.py:f", per="batch")
 
 
@@ -301,7 +326,7 @@ def test_a_sink_is_called_with_each_row(use: Any, code: Any) -> None:
 def test_a_sink_cannot_reject(use: Any, code: Any) -> None:
     code("f.py", "from etlcore import Reject\ndef f(row): raise Reject('ugly')")
     with pytest.raises(
-        RuntimeError, match=r"f\.py:f rejected a row \(ugly\), but a sink cannot: reject it in a transform"
+        FunctionError, match=r"f\.py:f rejected a row \(ugly\), but a sink cannot: reject it in a transform"
     ):
         use("sink", "python", call="f.py:f").write(Batch.from_rows([{}]))
 
@@ -390,7 +415,7 @@ def test_the_generator_is_closed_at_its_yield(use: Any, code: Any) -> None:
 @pytest.mark.parametrize(("body", "message"), [("return 5", "returned int"), ("yield 5", "yielded int")])
 def test_what_is_no_row_is_an_error(use: Any, code: Any, body: str, message: str) -> None:
     code("f.py", f"def f():\n    {body}")
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(FunctionError, match=message):
         read(use)
 
 
