@@ -11,7 +11,7 @@ from typing import Any
 Row = dict[str, Any]
 
 
-def slow(row: Row, seconds: float | str) -> Row:
+def slow(row: Row, seconds: str) -> Row:
     """Take so many seconds for a row."""
     time.sleep(float(seconds))
     return row
@@ -42,12 +42,19 @@ _never = threading.Lock()
 _never.acquire()
 
 
-def stuck_at(row: Row, at: int) -> Row:
+def stuck_at(row: Row, at: str) -> Row:
     """Never come back from one row."""
-    if int(row["id"]) == at:
+    if row["id"] == at:
         wait_for_ever()
     return row
 
 
 def wait_for_ever() -> None:
     _never.acquire()
+
+
+def write_into(row: Row, file: str, entered: str) -> None:
+    """Write the row into a file; ``entered`` is made before."""
+    Path(entered).touch()
+    with open(file, "w") as stream:
+        stream.write(str(row["id"]))
