@@ -50,6 +50,7 @@ class Finish:
         self._log = log
         self._clock = clock
         self._next_look = 0.0
+        self._held: list[int] = []
         self._covered: set[int] = set()
         self._starts: dict[int, str] = {}
         self._seen: object = None
@@ -67,7 +68,11 @@ class Finish:
         missing = [n for n in ends if n not in self._covered and not _is_read(held.get(n), ends[n])]
         if not missing:
             return True
-        if any(number in held for number in missing) or self._clock() < self._next_look:
+        if any(number in held for number in missing):
+            return False
+        if sorted(held) != self._held:
+            self._held, self._next_look = sorted(held), 0.0  # a shard that left us may have left read
+        if self._clock() < self._next_look:
             return False
         self._next_look = self._clock() + _LOOK_SECONDS
         try:
