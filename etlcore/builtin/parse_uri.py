@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -138,7 +139,7 @@ class ParseUri(Transform):
         if self.config.path is not None:
             made.append(pa.array([path for path, _ in parsed], pa.string()))
         if self.config.query_column is not None:
-            made.append(pa.array([list(query.items()) for query in gathered], pa.map_(pa.string(), value)))
+            made.append(_map_column(gathered, value))
         for name in self.config.selected.values():
             made.append(pa.array([query.get(name) for query in gathered], value))
         for name, column in zip(self.config.outputs(), made, strict=True):
@@ -161,7 +162,10 @@ def _text(value: Any) -> str:
 
 
 def _first(parameters: Parameters) -> Query:
-    found: Query = {}
+    found: Query = dict(parameters)
+    if len(found) == len(parameters):  # nothing is repeated, as usual
+        return found
+    found = {}
     for name, value in parameters:
         found.setdefault(name, value)
     return found
@@ -175,6 +179,16 @@ def _list(parameters: Parameters) -> Query:
 
 
 _GATHER: dict[str, Callable[[Parameters], Query]] = {"first": _first, "last": dict, "list": _list}
+
+
+def _map_column(queries: list[Query], value: pa.DataType) -> pa.MapArray:
+    """Dicts as a column of maps; much faster than a list of pairs for each row."""
+    import pyarrow as pa
+
+    offsets = pa.array([0, *accumulate(map(len, queries))], pa.int32())
+    names = pa.array([name for query in queries for name in query], pa.string())
+    values = pa.array([one for query in queries for one in query.values()], value)
+    return pa.MapArray.from_arrays(offsets, names, values)
 
 
 def _put(record_batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:

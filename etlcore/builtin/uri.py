@@ -62,10 +62,10 @@ def _without_host(uri: str) -> str:
 
 
 def _parameters(query: str) -> Parameters:
-    pairs = [piece.partition("=") for piece in query.split("&") if piece]
     if "%" not in query and "+" not in query:
-        return [(name, value) for name, _, value in pairs]
-    return [(_decode_parameter(name), _decode_parameter(value)) for name, _, value in pairs]
+        return [piece.partition("=")[::2] for piece in query.split("&") if piece]
+    pairs = [piece.partition("=")[::2] for piece in query.split("&") if piece]
+    return [(_decode_parameter(name), _decode_parameter(value)) for name, value in pairs]
 
 
 def _decode_parameter(text: str) -> str:
