@@ -59,7 +59,7 @@ class StateStore:
     def save_positions(self, pipeline: str, stage: str, positions: Mapping[str, Any]) -> None:
         """Save ``{partition: position}``; durable when it returns. Other partitions keep what they have.
 
-        Raises TypeError when a position is not JSON-able.
+        Raises TypeError when a position is not JSON-able, or a partition's name has no form in UTF-8.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         records = [(pipeline, stage, name, _json(stage, name, value), now) for name, value in positions.items()]
@@ -223,7 +223,10 @@ def _by_stage(query: str, pipeline: str, stage: str | None) -> tuple[str, tuple[
 
 def _json(stage: str, partition: str, value: Any) -> str:
     try:
+        partition.encode()
         return json.dumps(value)
+    except UnicodeEncodeError as error:
+        raise TypeError(f"stage {stage!r}: the name of partition {partition!r} has no form in UTF-8") from error
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"stage {stage!r}: the position of partition {partition!r} is not JSON-able: {error}"

@@ -75,6 +75,11 @@ def test_a_position_that_is_not_json_able_is_refused_by_name(store: StateStore) 
     assert store.positions("p", "s") == {"a": 1}, "nothing of a refused call is saved"
 
 
+def test_a_partition_without_a_utf8_name_is_refused(store: StateStore) -> None:
+    with pytest.raises(TypeError, match=r"stage 's': the name of partition '\\udcff' has no form in UTF-8"):
+        store.save_positions("p", "s", {"\udcff": 1})
+
+
 def test_a_saved_position_survives_kill_9(directory: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from etlcore.state import StateStore\n"
