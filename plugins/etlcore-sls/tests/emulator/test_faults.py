@@ -129,15 +129,19 @@ def test_what_hangs_after_it_took_effect_has_taken_effect(
     hanging.result(60)
 
 
+@pytest.mark.parametrize("point", ["before", "after"])
 def test_closing_the_emulator_ends_what_hangs(
-    emulator: Emulator, pool: ThreadPoolExecutor, make_client: Callable[..., LogClient]
+    emulator: Emulator, pool: ThreadPoolExecutor, point: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fault = emulator.control.fault("hang", "list_shards")
+    fault = emulator.control.fault("hang", "list_shards", point=point)
     url = f"{emulator.endpoint}/logstores/{LOGSTORE}/shards"
-    hanging = pool.submit(requests.get, url, headers={"Host": f"{PROJECT}.x"}, timeout=60)
+    hanging = pool.submit(requests.get, url, headers=_signed(emulator), timeout=60)
     emulator.control.wait_for("fault", fault=fault)
     emulator.close()
     assert isinstance(hanging.exception(60), requests.ConnectionError)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ControlError, match="the emulator is closed"):
+        emulator.control.state()
 
 
 def test_a_connection_is_cut_before_or_after_the_operation(control: Control, emulator: Emulator) -> None:

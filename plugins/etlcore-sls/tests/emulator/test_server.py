@@ -110,6 +110,7 @@ def test_many_requests_on_one_connection(emulator: Emulator) -> None:
     ("data", "status", "code"),
     [
         (b"GET /nothing/here HTTP/1.1\r\nHost: shop.x\r\n\r\n", b"404", b"InvalidURI"),
+        (b"GET http://[oops/ HTTP/1.1\r\nHost: shop.x\r\n\r\n", b"400", b"InvalidURI"),
         (b"PUT /logstores/a/shards HTTP/1.1\r\nHost: shop.x\r\n\r\n", b"405", b"MethodNotSupported"),
         (
             b"POST /logstores/a/shards/lb HTTP/1.1\r\nHost: a.x\r\nContent-Length: x\r\n\r\n",

@@ -87,7 +87,7 @@ def last_event(service: Service) -> int:
 @_action
 def state(service: Service) -> dict[str, Any]:
     """Everything at a glance: projects, logstores, shards, and each consumer group's progress."""
-    with service.lock:
+    with service.locked():
         return {
             project.name: {
                 store.name: {
@@ -103,7 +103,7 @@ def state(service: Service) -> dict[str, Any]:
 @_action
 def group_state(service: Service, project: str, logstore: str, group: str) -> dict[str, Any]:
     """One consumer group: its consumers, and for each shard its state and how far it is committed."""
-    with service.lock:
+    with service.locked():
         store = service.logstore(project, logstore)
         return _group_state(service, store, store.group(group))
 
@@ -163,7 +163,7 @@ def _group_state(service: Service, store: Logstore, group: ConsumerGroup) -> dic
 @_action
 def evict(service: Service, project: str, logstore: str, group: str, consumer: str) -> None:
     """Take a consumer out of its group at once."""
-    with service.lock:
+    with service.locked():
         store = service.logstore(project, logstore)
         if not store.group(group).evict(consumer):
             raise consumer_missing(consumer)
@@ -172,7 +172,7 @@ def evict(service: Service, project: str, logstore: str, group: str, consumer: s
 @_action
 def trim(service: Service, project: str, logstore: str, shard: int, keep: int = 0) -> int:
     """Let all but the newest ``keep`` LogGroups of a shard expire; how many went."""
-    with service.lock:
+    with service.locked():
         return service.trim(service.logstore(project, logstore), shard, keep)
 
 
@@ -181,7 +181,7 @@ def split(
     service: Service, project: str, logstore: str, shard: int, key: str | None = None, parts: int = 2
 ) -> list[int]:
     """Split a shard; the numbers of its children."""
-    with service.lock:
+    with service.locked():
         family = service.split_shard(service.logstore(project, logstore), shard, key, parts)
         return [child.number for child in family[1:]]
 
@@ -189,14 +189,14 @@ def split(
 @_action
 def merge(service: Service, project: str, logstore: str, shard: int) -> int:
     """Merge a shard with its right neighbour; the number of the new one."""
-    with service.lock:
+    with service.locked():
         return service.merge_shards(service.logstore(project, logstore), shard)[0].number
 
 
 @_action
 def advance_clock(service: Service, seconds: float) -> float:
     """Set the server's clock forward, or back; its new time."""
-    with service.lock:
+    with service.locked():
         service.clock.advance(seconds)
         service.events.add("clock", seconds=seconds)
         return service.now()
@@ -206,7 +206,7 @@ def advance_clock(service: Service, seconds: float) -> float:
 def set_keys(service: Service, keys: list[dict[str, Any]]) -> None:
     """Replace the access keys that may sign requests."""
     new = [AccessKey(**key) for key in keys]
-    with service.lock:
+    with service.locked():
         service.keys = {key.access_key_id: key for key in new}
 
 
@@ -217,7 +217,7 @@ def create(
     """Create a logstore, and its project if there is none of that name."""
     from etlcore_sls.emulator.api_stores import LOGSTORE_DEFAULTS
 
-    with service.lock:
+    with service.locked():
         if project not in service.projects:
             service.create_project(project)
         service.create_logstore(project, logstore, shards, {**LOGSTORE_DEFAULTS, **(options or {})})
@@ -247,7 +247,7 @@ def put(
         group = LogGroup(logs, topic.encode(), source.encode(), tags=pairs)
         groups.append(StoredGroup(now, len(logs), frame(encode_log_group(group))))
     placed = []
-    with service.lock:
+    with service.locked():
         store = service.logstore(project, logstore)
         if shard is not None:
             target = store.shard(shard)

@@ -44,7 +44,7 @@ def _put(call: Call, key: int | None) -> Reply:
         raise ApiError(400, "PostBodyInvalid", f"Protobuffer content cannot be parsed: {error}") from None
     if logs > service.settings.put_max_logs:
         raise ApiError(400, "PostBodyTooLarge", f"the LogGroup holds more than {service.settings.put_max_logs} logs")
-    with service.lock:
+    with service.locked():
         store = service.logstore(call.project, call.names["logstore"])
         if not logs:
             return Reply()
@@ -129,7 +129,7 @@ def pull_logs(call: Call) -> Reply:
     count = call.number("count", settings.pull_max_groups)
     if not 1 <= count <= settings.pull_max_groups:
         raise parameter_invalid(f"count {count} must be between 1 and {settings.pull_max_groups}")
-    with call.service.lock:
+    with call.service.locked():
         query = _query(call)
         page = _page(call, count)
     frames = page.frames

@@ -40,7 +40,7 @@ def authenticate(
     key = keys.get(authorization.access_key_id)
     if key is None:
         raise ApiError(401, "Unauthorized", f"AccessKeyId not found: {authorization.access_key_id}")
-    _check_age(request, now, max_skew)
+    _check_age(request, authorization, now, max_skew)
     _check_token(request, key, now)
     if authorization.scheme == V1_SCHEME:
         _check_v1(request, body, key, authorization)
@@ -49,8 +49,9 @@ def authenticate(
     return key
 
 
-def _check_age(request: SignedRequest, now: float, max_skew: float) -> None:
-    text = request.headers.get("x-log-date") or request.headers.get("date", "")
+def _check_age(request: SignedRequest, authorization: Authorization, now: float, max_skew: float) -> None:
+    signed, other = ("date", "x-log-date") if authorization.scheme == V1_SCHEME else ("x-log-date", "date")
+    text = request.headers.get(signed) or request.headers.get(other, "")
     if not text:
         raise ApiError(400, "MissingDate", "Date does not exist in http header")
     try:

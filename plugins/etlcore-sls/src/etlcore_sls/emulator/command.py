@@ -143,6 +143,8 @@ def _banner(endpoint: str, settings: Settings) -> str:
     if settings.samples is not None:
         samples = settings.samples
         lines.append(f"  sample logs: project {samples.project}, logstore {samples.logstore}")
+    if not settings.host.startswith("127.") and settings.host not in ("localhost", "::1"):
+        lines.append("  anyone who reaches this address and knows the access key can read and write")
     if settings.keys == (DEMO_KEY,):
         lines.append(f"  access key:  {DEMO_ACCESS_KEY_ID} / {DEMO_ACCESS_KEY_SECRET}")
     lines.append(f"  a pipeline:  endpoint: {endpoint}")

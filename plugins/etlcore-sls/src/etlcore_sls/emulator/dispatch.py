@@ -37,8 +37,14 @@ def project_of(host: str) -> str:
 
 
 def read_request(method: str, target: str, headers: dict[str, str]) -> SignedRequest:
-    """A request from its first line and headers. The target may be a whole URL, as forward proxies get it."""
-    parts = urlsplit(target)
+    """A request from its first line and headers. The target may be a whole URL, as forward proxies get it.
+
+    Raises ApiError when it is no URL.
+    """
+    try:
+        parts = urlsplit(target)
+    except ValueError as error:
+        raise ApiError(400, "InvalidURI", f"{target} is not a URL: {error}") from None
     raw_path = parts.path or "/"
     if parts.netloc and "host" not in headers:
         headers["host"] = parts.netloc
@@ -103,7 +109,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _run(service: Service, route: Route, call: Call) -> Reply:
-    with service.lock if route.locked else nullcontext():
+    with service.locked() if route.locked else nullcontext():
         return route.operation(call)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 from etlcore_sls.emulator.actions import perform
 from etlcore_sls.emulator.control import Control, ControlError
 from etlcore_sls.emulator.errors import ApiError
+from etlcore_sls.emulator.faults import ConnectionCut
 from etlcore_sls.emulator.server import Server
 from etlcore_sls.emulator.service import Service
 from etlcore_sls.emulator.settings import DEMO_KEY, AccessKey, Settings
@@ -76,6 +77,8 @@ class Emulator:
             return perform(self.service, action, parameters)
         except ApiError as error:
             raise ControlError(f"{error.code}: {error.message}") from None
+        except ConnectionCut:
+            raise ControlError("the emulator is closed") from None
 
     def _write_samples(self) -> None:
         if self.settings.samples is not None:

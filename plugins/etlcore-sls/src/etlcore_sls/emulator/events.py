@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from etlcore_sls.emulator.clock import Clock
@@ -43,16 +45,22 @@ class EventLog:
         with self._changed:
             return self._last
 
-    def select(self, kind: str | None = None, after: int = 0, **fields: Any) -> list[Event]:
-        """The events newer than number ``after`` that are of a kind and have these values."""
-        with self._changed:
-            return self._select(after, lambda event: matches(event, kind, fields))
-
     def wait(self, predicate: Callable[[Event], bool], count: int, after: int, timeout: float) -> list[Event]:
-        """Block until ``count`` events newer than ``after`` fulfil a predicate; what there is when time is up."""
+        """The events newer than number ``after`` that fulfil a predicate, after waiting for ``count`` of them.
+
+        Fewer when there are not so many within ``timeout`` seconds. Each event is looked at once, however long it
+        takes: waiting must not slow down what it waits for.
+        """
+        found: list[Event] = []
+        deadline = time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._select(after, predicate)) >= count, timeout)
-            return self._select(after, predicate)
+            while True:
+                found += filter(predicate, self._newer(after))
+                after = max(after, self._last)
+                left = deadline - time.monotonic()
+                if self._closed or len(found) >= count or left <= 0:
+                    return found
+                self._changed.wait(left)
 
     def close(self) -> None:
         """Let everyone who waits go."""
@@ -60,7 +68,6 @@ class EventLog:
             self._closed = True
             self._changed.notify_all()
 
-    def _select(self, after: int, predicate: Callable[[Event], bool]) -> list[Event]:
-        if after >= self._last:
-            return []
-        return [event for event in self._events if event["number"] > after and predicate(event)]
+    def _newer(self, after: int) -> list[Event]:
+        newest_first = takewhile(lambda event: event["number"] > after, reversed(self._events))
+        return list(newest_first)[::-1]

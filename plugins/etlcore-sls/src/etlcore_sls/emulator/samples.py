@@ -132,7 +132,7 @@ def _envelope(shard: int) -> bytes:
 
 def write_samples(service: Service, samples: Samples) -> bool:
     """Create the logstore of the samples, with its project, and fill it. False when it is there already."""
-    with service.lock:
+    with service.locked():
         project = service.projects.get(samples.project) or service.create_project(samples.project, "Sample logs")
         if samples.logstore in project.logstores:
             return False

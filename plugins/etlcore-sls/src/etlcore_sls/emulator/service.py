@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 from etlcore_sls.emulator.clock import Clock
 from etlcore_sls.emulator.errors import ApiError, parameter_invalid, project_missing
 from etlcore_sls.emulator.events import EventLog
-from etlcore_sls.emulator.faults import FaultPlan
+from etlcore_sls.emulator.faults import ConnectionCut, FaultPlan
 from etlcore_sls.emulator.groups import ConsumerGroup
 from etlcore_sls.emulator.logstore import Logstore, Project
 from etlcore_sls.emulator.settings import AccessKey, Settings
@@ -34,6 +35,7 @@ class Service:
         self.events = EventLog(self.clock, settings.max_events)
         self.faults = FaultPlan()
         self.lock = threading.RLock()
+        self._closed = False
         self.keys: dict[str, AccessKey] = dict(settings.access_keys)
         self.projects = storage.load()
         stores = [store for project in self.projects.values() for store in project.logstores.values()]
@@ -43,11 +45,20 @@ class Service:
             for group in store.groups.values():
                 group.notify_with(self._notifier(store, group.name))
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock. Raises ConnectionCut when the service has been closed meanwhile."""
+        with self.lock:
+            if self._closed:
+                raise ConnectionCut
+            yield
+
     def close(self) -> None:
-        """Let waiting requests go and close the storage."""
+        """Let waiting requests go and close the storage; requests that come later are cut off."""
         self.faults.close()
         self.events.close()
         with self.lock:
+            self._closed = True
             self.storage.close()
 
     # --- finding -----------------------------------------------------------------------------------------------------
