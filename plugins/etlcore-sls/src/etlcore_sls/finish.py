@@ -3,8 +3,8 @@
 A consumer whose own shards are done waits for the others, ready to take over what a crashed one leaves behind. Two
 consumers that started at different moments know different ends, and each could wait for the other to read a little
 further; so when nothing moves any more, a waiting consumer reads on in what it holds. And when a shard is neither read
-on nor given to us for as long as the group needs to notice that its holder is dead, then its holder is alive, and the
-shard is left to it.
+on nor given to us for longer than the group keeps the shards of the dead, then its holder is alive, and the shard is
+left to it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Finish:
         log: logging.Logger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``patience``: how many seconds a dead consumer may keep its shards; ``fix_ends`` tells ``until`` its ends."""
+        """``patience``: for how many seconds a shard may stand still; ``fix_ends`` tells ``until`` its ends."""
         self._config = config
         self._clients = clients
         self._holdings = holdings

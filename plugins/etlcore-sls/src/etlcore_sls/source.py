@@ -71,7 +71,7 @@ class SlsSource(Source):
             self._clients,
             self._holdings,
             self._until,
-            patience=group.timeout + 2 * interval,
+            patience=2 * (group.timeout + interval),  # its holder may have died up to a timeout later
             fix_ends=self._fix_ends,
             log=context.log,
         )

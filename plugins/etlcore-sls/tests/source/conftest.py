@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Member:
         self.reading = threading.Event()
         self.reading.set()
         self.abandoned = threading.Event()
+        self.closed = threading.Event()
         self.changed = threading.Condition()
         self.rows: list[dict[str, Any]] = []
         self.batches: list[Batch] = []
@@ -142,6 +144,7 @@ class Member:
                 self._source.close()
             except BaseException as error:  # noqa: BLE001
                 self.error = self.error or error
+            self.closed.set()
             self._step()
 
     def _read(self) -> None:
@@ -239,6 +242,12 @@ class Store:
     def hits(self, fault: int, count: int = 1) -> None:
         """Wait until so many requests have run into a fault."""
         self.control.wait_for("fault", fault=fault, count=count, timeout=PATIENCE)
+
+    def one_ended(self, *members: Member) -> None:
+        """Wait until at least one of these has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(member.closed.wait(0.05) for member in members):
+            assert time.monotonic() < deadline, "none of the members ended"
 
     def state(self) -> dict[str, Any]:
         return dict(self.control.group_state(PROJECT, LOGSTORE, GROUP))
