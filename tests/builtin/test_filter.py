@@ -146,6 +146,36 @@ def test_times_compare_with_times(use: Any) -> None:
     assert kept(use, "a < b", rows) == [0]
 
 
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ("a >= '2024-01-03'", [1]),
+        ("a = '2024-01-01T00:00:00Z'", [0]),
+        ("a = '2024-01-01T08:00:00+08:00'", [0]),
+        ("a < '2024-01-03T00:00:00'", [0]),
+        ("a in ('2024-01-03', '2025-01-01T00:00:00Z')", [1]),
+        ("n < '2024-01-01T00:00:00.000001'", [0]),
+        ("d = '2024-02-29'", [1]),
+        ("'2024-02-01' < d", [1]),
+    ],
+)
+def test_times_and_dates_compare_with_iso_texts(use: Any, where: str, ids: list[int]) -> None:
+    rows = [
+        {"id": 0, "a": datetime(2024, 1, 1, tzinfo=UTC), "n": datetime(2024, 1, 1), "d": date(2024, 1, 1)},
+        {"id": 1, "a": datetime(2024, 1, 3, tzinfo=UTC), "n": datetime(2024, 1, 2), "d": date(2024, 2, 29)},
+        {"id": 2, "a": None, "n": None, "d": None},
+    ]
+    assert kept(use, where, rows) == ids
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_every_unit_compare_alike(use: Any, unit: str) -> None:
+    stage = use("transform", "filter", where="t > '1970-01-01T00:00:01.5' or t < '0001-01-02'")
+    column = pa.array([0, 1, 2], pa.timestamp("s")).cast(pa.timestamp(unit))
+    columns = pa.RecordBatch.from_arrays([column, pa.array([0, 1, 2])], names=["t", "id"])
+    assert stage.process(Batch.from_arrow(columns)).arrow.column("id").to_pylist() == [2]
+
+
 def test_nanoseconds_do_not_stop_a_filter(use: Any) -> None:
     columns = pa.RecordBatch.from_pydict({"t": pa.array([1, 1001, None], pa.timestamp("ns")), "id": [0, 1, 2]})
     stage = use("transform", "filter", where="t is not null and id in (0, 1)")
@@ -193,7 +223,16 @@ def test_a_row_is_passed_on_as_it_is(use: Any) -> None:
             {"a": datetime(2024, 1, 1), "b": datetime(2024, 1, 1, tzinfo=UTC)},
             "column 'a' holds a datetime and is compared with column 'b', which holds a datetime",
         ),
-        ("a = '2024-01-01'", {"a": date(2024, 1, 1)}, "column 'a' holds a date and is compared with a text"),
+        (
+            "a = 'soon'",
+            {"a": date(2024, 1, 1)},
+            "column 'a' holds a date and is compared with a text: write it as ISO 8601",
+        ),
+        (
+            "a in ('2024-01-01T00:00:00Z')",
+            {"a": datetime(2024, 1, 1)},
+            "column 'a' holds a datetime and is compared with a text: write it as ISO 8601 without an offset",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_judged_is_a_dead_letter(
@@ -321,6 +360,9 @@ floats = st.sampled_from(
     [0.0, -0.0, 0.5, 1.0, -1.5, 2.0**53, 2.0**63, 1e300, float("nan"), float("inf"), -float("inf")]
 )
 
+moments = st.sampled_from([datetime(2024, 1, 1), datetime(1970, 1, 1, 0, 0, 0, 1)]) | st.datetimes(
+    datetime(1900, 1, 1), datetime(2100, 1, 1)
+)
 columns = st.fixed_dictionaries(
     {
         "i": st.tuples(st.just(pa.int64()), whole),
@@ -329,7 +371,10 @@ columns = st.fixed_dictionaries(
         "g": st.tuples(st.just(pa.float32()), st.floats(width=32)),
         "t": st.tuples(st.sampled_from([pa.string(), pa.large_string()]), more_texts),
         "b": st.tuples(st.just(pa.bool_()), st.booleans()),
-        "w": st.tuples(st.just(pa.timestamp("us")), st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
+        "w": st.tuples(st.just(pa.timestamp("us")), moments),
+        "v": st.tuples(st.just(pa.timestamp("us", "UTC")), moments.map(lambda m: m.replace(tzinfo=UTC))),
+        "n": st.tuples(st.just(pa.timestamp("ns")), moments),
+        "y": st.tuples(st.just(pa.date32()), st.dates(date(1900, 1, 1), date(2100, 1, 1))),
         "l": st.tuples(st.just(pa.list_(pa.int64())), st.lists(st.integers(0, 3), max_size=2)),
         "d": st.tuples(st.just(pa.duration("us")), st.timedeltas(timedelta(-5), timedelta(5))),
         "z": st.tuples(st.just(pa.null()), st.none()),
@@ -358,11 +403,14 @@ def like(text: str) -> str:
     return quoted(text.replace("\\", "\\\\"))
 
 
-name = st.sampled_from(["i", "u", "f", "g", "t", "b", "w", "l", "d", "z", "missing"])
+name = st.sampled_from(["i", "u", "f", "g", "t", "b", "w", "l", "d", "z", "v", "n", "y", "missing"])
 number = (
     st.integers(-(2**64), 2**64).map(str) | whole.map(str) | st.floats(allow_nan=False, allow_infinity=False).map(repr)
 )
-constant = number | more_texts.map(quoted)
+times = st.sampled_from(
+    ["2024-01-01", "2024-01-01T00:00:00Z", "1970-01-01T00:00:00.000001", "2024-01-01T01:00:00+01:00"]
+)
+constant = number | more_texts.map(quoted) | times.map(quoted)
 operator = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
 operand = name | name.map(lambda n: f"number({n})")
 leaf = st.one_of(
@@ -374,7 +422,7 @@ leaf = st.one_of(
     st.tuples(operand, st.sampled_from(["in", "not in"]), st.lists(number, min_size=1, max_size=3).map(", ".join)).map(
         lambda p: f"{p[0]} {p[1]} ({p[2]})"
     ),
-    st.tuples(name, st.lists(more_texts.map(quoted), min_size=1, max_size=3).map(", ".join)).map(
+    st.tuples(name, st.lists((more_texts | times).map(quoted), min_size=1, max_size=3).map(", ".join)).map(
         lambda p: f"{p[0]} in ({p[1]})"
     ),
     st.tuples(name, st.sampled_from(["startswith", "endswith", "contains"]), more_texts.map(quoted)).map(" ".join),

@@ -8,6 +8,7 @@
 - ``like 'a%b_'`` (``\\`` escapes), ``matches 'regex'`` (RE2, anywhere in the text), ``startswith``, ``endswith``,
   ``contains``
 - ``number(column)``: the number that a text spells, null when it spells none
+- a column of times or dates compares with an ISO 8601 text (``'2024-05-01T08:00:00Z'``); without an offset it is UTC
 
 A comparison with null is null; ``and``, ``or`` and ``not`` follow SQL's three-valued logic. What compares values of
 different kinds (a text with a number) is neither true nor null but a `Mismatch`, unless the rest decides alone.
@@ -17,14 +18,13 @@ from __future__ import annotations
 
 from etlcore.builtin.expression.columns import Inexact, evaluate_columns
 from etlcore.builtin.expression.rows import Mismatch, evaluate_rows
-from etlcore.builtin.expression.syntax import ExpressionError, Node, column_names, parse
+from etlcore.builtin.expression.syntax import ExpressionError, Node, parse
 
 __all__ = [
     "ExpressionError",
     "Inexact",
     "Mismatch",
     "Node",
-    "column_names",
     "evaluate_columns",
     "evaluate_rows",
     "parse",

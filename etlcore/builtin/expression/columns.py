@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from etlcore.builtin.expression.rows import NUMBER, like_to_regex
+from etlcore.builtin.expression.rows import NUMBER, like_to_regex, read_moment
 from etlcore.builtin.expression.syntax import (
     And,
     Column,
@@ -125,6 +126,8 @@ def _compare(operator: str, column: pa.Array, value: Value) -> pa.BooleanArray:
             raise Inexact
         return pc.call_function(_FUNCTIONS[operator], [column, pa.scalar(value)])
     if isinstance(value, str):
+        if pa.types.is_timestamp(kind):
+            return _compare_times(operator, column, value)
         if not _is_text(kind):
             raise Inexact
         return pc.call_function(_FUNCTIONS[operator], [column, _text_scalar(value, kind)])
@@ -151,6 +154,22 @@ def _compare_integers(operator: str, column: pa.Array, value: int | float) -> pa
     except (OverflowError, pa.ArrowInvalid):  # beyond what the column can hold
         return _always(operator in (("!=", "<", "<=") if whole > 0 else ("!=", ">", ">=")), column)
     return pc.call_function(_FUNCTIONS[operator], [column, limit])
+
+
+def _compare_times(operator: str, column: pa.Array, value: str) -> pa.BooleanArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.type.unit == "ns":  # finer than the values of a row
+        raise Inexact
+    moment = read_moment(value, datetime(1970, 1, 1, tzinfo=UTC if column.type.tz else None))
+    if moment is None:
+        raise Inexact
+    kind = pa.timestamp("us", column.type.tz)
+    try:
+        return pc.call_function(_FUNCTIONS[operator], [column.cast(kind), pa.scalar(moment, kind)])
+    except pa.ArrowInvalid:  # too far from 1970 for microseconds
+        raise Inexact from None
 
 
 def _compare_columns(operator: str, left: pa.Array, right: pa.Array) -> pa.BooleanArray:

@@ -6,8 +6,9 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 from etlcore.builtin.expression.syntax import (
@@ -144,6 +145,11 @@ def _compared(compare: Callable[[Any, Any], bool], node: Compare, a: Any, b: Any
             return value
     if a is None or b is None:
         return None
+    if isinstance(node.right, Literal) and isinstance(b, str) and isinstance(a, date):
+        moment = read_moment(b, a)
+        if moment is None:
+            return _mismatch(node.left, node.right, a, b)
+        b = moment
     if kind(a) != kind(b) or kind(a) == "other":
         return _mismatch(node.left, node.right, a, b)
     if kind(a) == "truth" and node.operator not in ("==", "!="):
@@ -163,11 +169,27 @@ def _is_in(operand: Column | Number, values: tuple[Any, ...], columns: Columns) 
             out.append(value in wanted)
         elif value is None or value.__class__ is Mismatch:
             out.append(value)
-        elif kind(value) == kind(values[0]):
-            out.append(any(value == one for one in values))
         else:
-            out.append(_mismatch(operand, Literal(values[0]), value, values[0]))
+            each = [_compared(operator.eq, Compare("==", operand, Literal(one)), value, one) for one in values]
+            out.append(reduce(_or, each))
     return out
+
+
+def read_moment(text: str, like: date) -> date | None:
+    """An ISO 8601 text as a date or date-time, whichever it is compared with; None when it is nothing such.
+
+    Without an offset it counts as UTC against a time that has one. With an offset it does not compare with a time
+    that has none.
+    """
+    try:
+        if not isinstance(like, datetime):
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if like.tzinfo is not None and moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment if (like.tzinfo is None) == (moment.tzinfo is None) else None
 
 
 def _text_test(node: TextTest, columns: Columns) -> list[Outcome]:
@@ -285,6 +307,9 @@ def _name(operand: Operand) -> str:
 
 def _mismatch(left: Operand, right: Operand, a: Any, b: Any) -> Mismatch:
     step = ""
+    if isinstance(a, date) and isinstance(right, Literal) and isinstance(b, str):
+        zone = "" if not isinstance(a, datetime) else " without an offset" if a.tzinfo is None else ""
+        step = f": write it as ISO 8601{zone}"
     for operand, value, other in ((left, a, b), (right, b, a)):
         if isinstance(operand, Column) and isinstance(value, str) and kind(other) == "number":
             step = f": write number({operand.name})"

@@ -114,27 +114,6 @@ def parse(text: str) -> Node:
     return _Parser(text).whole()
 
 
-def column_names(node: Node) -> set[str]:
-    """The columns that a condition looks at."""
-    match node:
-        case And(items) | Or(items):
-            return {name for item in items for name in column_names(item)}
-        case Not(item):
-            return column_names(item)
-        case Compare(_, left, right):
-            return _operand_names(left) | _operand_names(right)
-        case _:
-            return _operand_names(node.operand)
-
-
-def _operand_names(operand: Operand) -> set[str]:
-    match operand:
-        case Column(name) | Number(Column(name)):
-            return {name}
-        case _:
-            return set()
-
-
 def kind_of(value: Value) -> str:
     """What kind of value a literal is, for comparing and for messages."""
     if isinstance(value, bool):
