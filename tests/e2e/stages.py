@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -58,3 +60,41 @@ def write_into(row: Row, file: str, entered: str) -> None:
     Path(entered).touch()
     with open(file, "w") as stream:
         stream.write(str(row["id"]))
+
+
+def fail_behind_gate(row: Row, gate: str, free: int, message: str, delivered: str = "") -> Row:
+    """Deliver ids below ``free`` (as a sink) or let them pass; with any other, wait for the gate and raise."""
+    if int(row["id"]) >= free:
+        while not Path(gate).exists():
+            time.sleep(0.01)
+        raise ValueError(message)
+    if delivered:
+        _note(delivered, row)
+    return row
+
+
+_WRITER = """
+import os, sys
+free, file = int(sys.argv[1]), os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+for line in sys.stdin:
+    if int(line) < free:
+        os.write(file, b'{"id": "%d"}\\n' % int(line))
+        os.fsync(file)
+        print("written", flush=True)
+"""
+_writers: list[subprocess.Popen[str]] = []
+
+
+def write_by_process(row: Row, free: int, delivered: str, pid: str) -> None:
+    """Have another process write the row, and wait until it says that it has; from ``free`` on it says nothing."""
+    if not _writers:
+        command = [sys.executable, "-c", _WRITER, str(free), delivered]
+        _writers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        Path(pid).write_text(str(_writers[0].pid))
+    [writer] = _writers
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    writer.stdin.write(f"{row['id']}\n")
+    writer.stdin.flush()
+    if not writer.stdout.readline():
+        raise BrokenPipeError(f"the writer has ended with {writer.wait()}")
