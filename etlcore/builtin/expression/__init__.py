@@ -17,8 +17,9 @@ different kinds (a text with a number) is neither true nor null but a `Mismatch`
 from __future__ import annotations
 
 from etlcore.builtin.expression.columns import Inexact, evaluate_columns
+from etlcore.builtin.expression.nodes import Node
 from etlcore.builtin.expression.rows import Mismatch, evaluate_rows
-from etlcore.builtin.expression.syntax import ExpressionError, Node, parse
+from etlcore.builtin.expression.syntax import ExpressionError, parse
 
 __all__ = [
     "ExpressionError",

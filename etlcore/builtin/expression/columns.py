@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from etlcore.builtin.expression.rows import NUMBER, like_to_regex, read_moment
-from etlcore.builtin.expression.syntax import (
+from etlcore.builtin.expression.nodes import (
     And,
     Column,
     Compare,

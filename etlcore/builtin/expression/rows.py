@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
-from etlcore.builtin.expression.syntax import (
+from etlcore.builtin.expression.nodes import (
     And,
     Column,
     Compare,

@@ -6,11 +6,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-Value = int | float | str | bool
+from etlcore.builtin.expression.nodes import (
+    TEXT_TESTS,
+    And,
+    Column,
+    Compare,
+    In,
+    IsNull,
+    Literal,
+    Node,
+    Not,
+    Number,
+    Operand,
+    Or,
+    TextTest,
+    Truth,
+    Value,
+)
 
 MAX_DEPTH = 100  # nested parentheses and `not`s
-
-TEXT_TESTS = ("like", "matches", "startswith", "endswith", "contains")
 
 
 class ExpressionError(ValueError):
@@ -19,94 +33,6 @@ class ExpressionError(ValueError):
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(f"at character {offset + 1} of the expression: {message}")
         self.offset = offset
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The value of a column; null in a row that lacks it."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """The number that a text spells, or null."""
-
-    column: Column
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A constant."""
-
-    value: Value
-
-
-Operand = Column | Number | Literal
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """A column of truth values as a condition."""
-
-    operand: Column
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """``left operator right``; at least one of them is no literal, and a literal stands on the right."""
-
-    operator: str
-    left: Column | Number
-    right: Operand
-
-
-@dataclass(frozen=True, slots=True)
-class In:
-    """One of several literals of one kind."""
-
-    operand: Column | Number
-    values: tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class IsNull:
-    """Null or not; never null itself."""
-
-    operand: Column | Number
-
-
-@dataclass(frozen=True, slots=True)
-class TextTest:
-    """One of `TEXT_TESTS`."""
-
-    test: str
-    operand: Column
-    pattern: str
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """Three-valued not."""
-
-    item: Node
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    """Three-valued and."""
-
-    items: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    """Three-valued or."""
-
-    items: tuple[Node, ...]
-
-
-Node = Truth | Compare | In | IsNull | TextTest | Not | And | Or
 
 
 def parse(text: str) -> Node:
