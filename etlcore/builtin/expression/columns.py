@@ -6,7 +6,6 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from etlcore.builtin.expression.rows import NUMBER, like_to_regex, read_moment
 from etlcore.builtin.expression.nodes import (
     And,
     Column,
@@ -22,6 +21,7 @@ from etlcore.builtin.expression.nodes import (
     Truth,
     Value,
 )
+from etlcore.builtin.expression.rows import NUMBER, like_to_regex, read_moment
 
 if TYPE_CHECKING:
     import pyarrow as pa
