@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from etlcore.batch import Position as Position
     from etlcore.components import Context as Context
     from etlcore.components import Reject as Reject
+    from etlcore.components import RetryAfter as RetryAfter
+    from etlcore.components import RowsFailed as RowsFailed
     from etlcore.components import RowTransform as RowTransform
     from etlcore.components import Sink as Sink
     from etlcore.components import Source as Source
@@ -32,7 +34,9 @@ _HOMES = {
     "Context": "etlcore.components",
     "Position": "etlcore.batch",
     "Reject": "etlcore.components",
+    "RetryAfter": "etlcore.components",
     "RowTransform": "etlcore.components",
+    "RowsFailed": "etlcore.components",
     "SecretScheme": "etlcore.plugins",
     "Sink": "etlcore.components",
     "Source": "etlcore.components",
@@ -47,7 +51,9 @@ __all__ = [
     "Context",
     "Position",
     "Reject",
+    "RetryAfter",
     "RowTransform",
+    "RowsFailed",
     "SecretScheme",
     "Sink",
     "Source",

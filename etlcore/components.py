@@ -17,12 +17,35 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-class Reject(Exception):  # noqa: N818 - it is an outcome, not an error
+class Reject(Exception):
     """Raise in `RowTransform.map` to send the row to the dead letters, with a reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class RetryAfter(Exception):
+    """Raise in `Transform.process` or `Sink.write` when the other side asks to slow down.
+
+    The batch is tried again after ``seconds``. This is no failure: it uses up no retries.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        super().__init__(reason or f"asked to wait {seconds:g} s")
+        self.seconds = seconds
+
+
+class RowsFailed(Exception):
+    """Raise in `Sink.write` to say which rows failed, ``{index in the batch: reason}``: all others are durable.
+
+    The stage's ``on_error`` is applied to the failed rows alone.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        first = next(iter(reasons.values()), "")
+        super().__init__(f"{len(reasons)} rows failed, the first with: {first}")
+        self.reasons = dict(reasons)
 
 
 class Stopping(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etlcore.runtime.barrier import DrainBarrier, Sequencer
+from etlcore.runtime.breaker import Breaker
 from etlcore.runtime.channel import Channel, NoReceivers, Sender
 from etlcore.runtime.concurrency import Primitives
 from etlcore.runtime.ledger import Account, ChannelAccount, Ledger
@@ -47,9 +48,14 @@ class StageHost:
         self.failed = False
         self.skipped = False
         """Not opened, because a stage behind it could not be."""
+        self.gave_up = False
+        """Out of time while it tried again: its workers have left, and their rows are abandoned."""
         self.downstream: list[StageHost] = []
         self.targets: dict[str | None, list[StageHost]] = {}
         self.state = "opening"
+        self.trouble: str | None = None
+        """Why the stage pauses; None while it does not."""
+        self.breaker = Breaker(stage.on_error.breaker, opened=self._paused, closed=self._resumed, primitives=primitives)
         self._lock = primitives.lock()
         self._passed: dict[str, int] = {}
 
@@ -82,6 +88,30 @@ class StageHost:
         if not already:
             self.run.event(self.name, "failed")
         self.run.failed(failure)
+
+    def _paused(self, error: Exception) -> None:
+        self.trouble = f"{type(error).__name__}: {error}"
+        self.run.event(self.name, "paused")
+        self.run.log.warning(
+            "%s pauses after %s failures in a row, and tries again until it works: %s",
+            self.name,
+            self.stage.on_error.breaker,
+            self.trouble,
+        )
+
+    def _resumed(self) -> None:
+        self.trouble = None
+        self.run.event(self.name, "resumed")
+        self.run.log.warning("%s works again", self.name)
+
+    def give_up(self, why: str) -> None:
+        """A stop has no time left for further attempts: the stage takes nothing more, its rows are abandoned."""
+        with self._lock:
+            already, self.gave_up = self.gave_up, True
+        self.release_waiting()
+        if not already:
+            self.run.event(self.name, "gave up")
+            self.run.log.warning("%s gives up, because the stop has little time left: %s", self.name, why)
 
     def skip(self) -> None:
         """A stage behind this one could not be opened, so there is no use in opening this one."""

@@ -160,6 +160,14 @@ class Account:
             self._consumed += len(packet)
             packet.settle()
 
+    def lose(self, packet: Packet) -> None:
+        """The rows failed for good; they are dead letters on disk, or dropped on purpose. Settles them."""
+        with self._ledger.settling():
+            self._consumed += len(packet)
+            self._dead += len(packet)
+            self.since = None
+            packet.settle()
+
     def deliver(self, packet: Packet) -> None:
         """A sink has written a packet durably. Settles it."""
         with self._ledger.settling():

@@ -244,8 +244,9 @@ def _check_whole(run: Run, balance: Balance) -> None:
     left = balance.abandoned + run.ledger.open_rows()
     if (unsettled == 0) != (left == 0):
         balance.faults.append(f"{balance.abandoned:,} rows were abandoned, receipts are open for {unsettled:,}")
-    if balance.dead > run.buried or (balance.dead < run.buried and not left):
-        balance.faults.append(f"{balance.dead:,} rows are dead letters, {run.buried:,} were written")
+    ended = run.buried + sum(run.dropped.values())
+    if balance.dead > ended or (balance.dead < ended and not left):
+        balance.faults.append(f"{balance.dead:,} rows are dead letters, {ended:,} were written or dropped")
 
 
 def _failures(run: Run) -> list[Trouble]:

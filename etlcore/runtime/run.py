@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("etlcore")
 
+_DROPS_LOGGED = 10  # rows that a policy drops are told one by one up to here, for each stage; then only counted
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -74,13 +76,18 @@ class Run:
         self.abandoned_because: str | None = None
         self.started = datetime.now(UTC)
         self.ended: datetime | None = None
+        self.log = log
         self.buried = 0
         """Dead letters written."""
+        self.dropped: dict[str, int] = {}
+        """Rows that failed and were dropped by a stage's policy, for each stage."""
         self._began = primitives.now()
         self._changed = changed
         self._on_event = on_event
         self._lock = primitives.lock()
         self._pausing = primitives.flag()
+        self._impatient = primitives.flag()
+        self._attempts = 0
         self.hosts: dict[str, StageHost] = {}
         self.workers: list[StageWorker] = []
         self._threads: dict[StageWorker, Worker] = {}
@@ -164,6 +171,15 @@ class Run:
         for source in self.sources():
             source.tracker.freeze()
         self._pausing.set()
+        self._impatient.set()
+
+    def hurry(self) -> None:
+        """A stop has little time left: wait for no further attempt."""
+        self._impatient.set()
+
+    def progress(self) -> int:
+        """A number that changes as long as rows come to their end, or attempts at it are made."""
+        return self.ledger.settled_rows() + self._attempts
 
     @property
     def done(self) -> bool:
@@ -215,7 +231,31 @@ class Run:
         """Sleep, but not beyond the moment the run is abandoned."""
         self._pausing.wait(seconds)
 
-    def bury(self, stage: str, rejected: Sequence[tuple[Row, str]], positions: Sequence[Position]) -> None:
+    def patience(self, seconds: float) -> bool:
+        """Wait before another attempt; False, at once, when a stop has no time left for one."""
+        return not self._impatient.wait(seconds)
+
+    def attempted(self) -> None:
+        """An attempt has failed and is made again: slow, but no standstill."""
+        with self._lock:
+            self._attempts += 1
+
+    def drop(self, stage: str, reasons: Sequence[str]) -> None:
+        """Rows failed, and the stage's policy is to drop them."""
+        with self._lock:
+            before = self.dropped.get(stage, 0)
+            self.dropped[stage] = before + len(reasons)
+        for number, reason in enumerate(reasons, before):
+            if number < _DROPS_LOGGED:
+                log.warning("%s dropped a row: %s", stage, reason)
+
+    def bury(
+        self,
+        stage: str,
+        rejected: Sequence[tuple[Row, str]],
+        positions: Sequence[Position],
+        trace: str | None = None,
+    ) -> None:
         """Write dead letters; they are on disk when this returns."""
         from etlcore.state import DeadLetter
 
@@ -231,6 +271,7 @@ class Run:
                     time=now,
                     run=self.id,
                     positions=origin,
+                    traceback=trace,
                 )
                 for row, reason in rejected
             ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from etlcore.components import Sink
+from etlcore.runtime.attempts import Attempts
 from etlcore.runtime.channel import EndOfChannel, Receiver
 from etlcore.runtime.context import WorkerContext
 from etlcore.runtime.host import StageHost
 from etlcore.runtime.ledger import Account, ChannelAccount
+from etlcore.runtime.packet import Packet
 from etlcore.runtime.worker import StageWorker
 
 
@@ -19,6 +21,7 @@ class SinkWorker(StageWorker):
         super().__init__(host, component, context, account)
         self._receiver = receiver
         self._taking = ChannelAccount(account, host.name)
+        self._attempts = Attempts(self, self._write, self._delivered)
 
     def work(self) -> None:
         take = self.host.stage.take
@@ -28,14 +31,19 @@ class SinkWorker(StageWorker):
                 _, packet = self._receiver.receive(take, self._taking)
             except EndOfChannel:
                 break
-            self.doing = "write"
-            self.component.write(packet.batch)
-            self.account.deliver(packet)
+            self._attempts.run(packet)
         self.host.reached("input closed", first=True)
         self.host.reached("drained")
         self.doing = "wait at the barrier"
         self.host.barrier.arrive()
         self.host.barrier.wait()
+
+    def _write(self, packet: Packet) -> None:
+        self.doing = "write"
+        self.component.write(packet.batch)
+
+    def _delivered(self, packet: Packet, _: None) -> None:
+        self.account.deliver(packet)
 
     def leave(self) -> None:
         self._receiver.close()

@@ -19,7 +19,7 @@ class StageStatus:
     kind: str
     component: str
     state: str
-    """``opening``, ``running``, ``draining``, ``flushing``, ``drained``, ``done`` or ``failed``."""
+    """``opening``, ``running``, ``paused``, ``draining``, ``flushing``, ``drained``, ``done`` or ``failed``."""
     workers: int
     busy: int
     rows_in: int
@@ -75,7 +75,7 @@ def _stage(run: Run, node: Node) -> StageStatus:
         name=stage.name,
         kind=stage.kind,
         component=stage.component,
-        state=host.state,
+        state="paused" if host.trouble is not None else host.state,
         workers=stage.workers,
         busy=sum(w.doing not in _IDLE and not w.ended for w in workers),
         rows_in=channel.entered if channel is not None else 0,

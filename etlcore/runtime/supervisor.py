@@ -105,10 +105,12 @@ class _Supervisor:
         if not self._asked:
             # Nobody waits for the end of a run that merely came to the end of its input: it may take its time, as
             # long as rows come to their end. Without any progress it is stuck, and the deadline holds for that.
-            progress = run.ledger.settled_rows()
+            progress = run.progress()
             if progress != self._progress:
                 self._progress = progress
                 self._deadline = now + run.pipeline.shutdown_timeout
+        if self._asked and now >= self._deadline - run.pipeline.shutdown_timeout / 4:
+            run.hurry()
         if now >= self._deadline:
             run.abandon(f"the deadline of {run.pipeline.shutdown_timeout:g} s")
         elif now >= self._next_late:

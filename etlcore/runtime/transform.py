@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from etlcore.batch import Batch
+from etlcore.batch import Batch, Row
 from etlcore.components import RowTransform, Transform
+from etlcore.runtime.attempts import Attempts
 from etlcore.runtime.channel import EndOfChannel, Receiver
 from etlcore.runtime.context import WorkerContext
 from etlcore.runtime.host import Output, StageHost
@@ -13,6 +14,7 @@ from etlcore.runtime.ledger import Account, ChannelAccount
 from etlcore.runtime.packet import Packet, derive
 from etlcore.runtime.receipts import Receipt
 from etlcore.runtime.worker import StageWorker
+from etlcore.spec.model import OnError
 
 Made = Iterator[tuple[str | None, Batch]]
 
@@ -35,6 +37,8 @@ class TransformWorker(StageWorker):
         self._output = output
         self._kept: dict[int, Packet] = {}
         self._ports = frozenset(component.outputs)
+        self._number = 0
+        self._attempts = None if host.stage.on_error == OnError() else Attempts(self, self._attempt, self._attempted)
 
     def work(self) -> None:
         take = self.host.stage.take
@@ -44,6 +48,7 @@ class TransformWorker(StageWorker):
                 number, packet = self._receiver.receive(take, self._taking)
             except EndOfChannel:
                 break
+            self._number = number
             try:
                 self._handle(number, packet)
             finally:
@@ -55,6 +60,9 @@ class TransformWorker(StageWorker):
         if id(packet.batch) in self._kept:
             # The very batch came by two ways; what is kept is known by its batch, so this one needs a batch of its own.
             packet = Packet(packet.batch.slice(0, len(packet)), packet.segments)
+        if self._attempts is not None:
+            self._attempts.run(packet)
+            return
         self.doing = "process"
         self.context.may_reject = True
         made = self._made(self.component.process(packet.batch), "process")
@@ -62,6 +70,28 @@ class TransformWorker(StageWorker):
             made = iter(list(made))  # the work is done beside the others; only handing over waits for its turn
             self.doing = "wait for its turn"
             self.host.sequencer.wait_turn(number)
+        self._complete(packet, made)
+
+    def _attempt(self, packet: Packet) -> tuple[list[tuple[str | None, Batch]], list[tuple[Row, str]]]:
+        """One attempt under an error policy: everything is made before anything is handed over."""
+        self.doing = "process"
+        self.context.may_reject = True
+        try:
+            made = list(self._made(self.component.process(packet.batch), "process"))
+            return made, self.context.rejected
+        finally:
+            self.context.may_reject = False
+            self.context.rejected = []
+
+    def _attempted(self, packet: Packet, result: tuple[list[tuple[str | None, Batch]], list[tuple[Row, str]]]) -> None:
+        made, self.context.rejected = result
+        if self.host.sequencer is not None:
+            self.doing = "wait for its turn"
+            self.host.sequencer.wait_turn(self._number)
+        self._complete(packet, iter(made))
+
+    def _complete(self, packet: Packet, made: Made) -> None:
+        """Hand over what was made of a packet, and settle it."""
         if self.component.buffers:
             self._kept[id(packet.batch)] = packet
             self._emit_kept(made)

@@ -64,6 +64,20 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class OnError:
+    """What becomes of rows whose stage raises an exception; see `etlcore.runtime.attempts`."""
+
+    then: Literal["stop", "drop", "dead_letter"] = "stop"
+    """When the retries are used up: stop the run, or find the bad rows and drop them or put them on disk."""
+    retries: int = 0
+    wait: float = 0.5
+    """Seconds before the first retry; twice as long before each further one."""
+    longest_wait: float = 30.0
+    breaker: int | None = None
+    """After so many failures in a row the stage pauses until an attempt succeeds; None: never."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A named place in the graph."""
 
@@ -80,7 +94,7 @@ class Stage:
     """Batches leave in the order in which they came, whichever worker took them."""
     key: str | None = None
     """Rows with the same value in this column go to the same worker, in order."""
-    on_error: Literal["stop"] = "stop"
+    on_error: OnError = field(default_factory=lambda: OnError())
     place: Place | None = None
 
 

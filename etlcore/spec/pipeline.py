@@ -200,6 +200,7 @@ def _stage(draft: Draft) -> Stage:
         take=Take() if source else draft.take,
         ordered=draft.ordered,
         key=draft.key,
+        on_error=draft.on_error,
         place=draft.at.key,
     )
 

@@ -11,7 +11,8 @@ from etlcore.plugins import PluginError, Plugins
 from etlcore.plugins.records import KINDS, Kind
 from etlcore.spec import fields
 from etlcore.spec.fields import Keys, Value
-from etlcore.spec.model import Input, Queue, Take
+from etlcore.spec.model import Input, OnError, Queue, Take
+from etlcore.spec.on_error import read_on_error
 from etlcore.spec.optionkeys import option_names
 from etlcore.spec.options import check_options
 
@@ -60,6 +61,7 @@ class Draft:
     take: Take = field(default_factory=Take)
     ordered: bool = False
     key: str | None = None
+    on_error: OnError = field(default_factory=OnError)
     inputs: tuple[Input, ...] = ()
 
     @property
@@ -159,7 +161,8 @@ class StageReader:
         if "description" in keys:
             fields.text(keys["description"])
         if "on_error" in keys:
-            _check_on_error(keys["on_error"])
+            draft.on_error = read_on_error(keys["on_error"], draft.kind)
+            _check_on_error(draft)
         if draft.kind == "source":
             _check_source(draft)
         elif draft.ordered and draft.key is not None:
@@ -218,9 +221,21 @@ def _rows(value: Value, mapping: str) -> int | None:
     return fields.whole(value)
 
 
-def _check_on_error(value: Value) -> None:
-    if value.value != "stop" and not value.failed:
-        value.wrong(f"`on_error` can only be stop, not {value.shown()}", "write on_error: stop, or leave it out")
+def _check_on_error(draft: Draft) -> None:
+    """Not every stage can try a batch again."""
+    value = draft.keys["on_error"]
+    if draft.on_error == OnError():
+        return
+    if draft.kind == "source":
+        value.wrong_key(
+            f"`on_error` is about rows that a stage was given, and stage `{draft.name}` is a source: it was given none",
+            "remove it: a source that raises stops the run",
+        )
+    elif getattr(draft.cls, "buffers", False):
+        value.wrong_key(
+            f"`{draft.component}` keeps rows from one batch to the next, so a batch cannot be tried again alone",
+            "remove `on_error`: an exception there stops the run",
+        )
 
 
 def _check_source(draft: Draft) -> None:

@@ -388,9 +388,12 @@ CASES = [
         """
         stages:
           g: {source: generate}
-          o: {sink: console, on_error: dead_letter}
+          o: {sink: console, on_error: retry}
         """,
-        ("3:32: `on_error` can only be stop, not dead_letter", "write on_error: stop, or leave it out"),
+        (
+            "3:32: `on_error` must be stop, drop or dead_letter, not retry",
+            "write on_error: dead_letter, or on_error: {retries: 5, then: dead_letter}",
+        ),
     ),
     # -- the graph --
     case(

@@ -1,0 +1,134 @@
+"""What becomes of rows whose stage raises: tried again, narrowed down to the bad ones, kept waiting, or given up.
+
+    attempt ──ok──────────────────────────────────────────────► settled
+       │ raises
+       ├─ retries left ──► wait (longer each time) ──► attempt
+       ├─ breaker: so many failures in a row ──► the stage pauses, and tries again until it works
+       ├─ then: stop ──► the stage fails, and the run stops
+       └─ then: dead_letter, drop ──► halves, and halves of halves, until single rows are left that fail
+
+An attempt settles nothing before it has succeeded as a whole. Waiting is cut short when a stop has little time left;
+the rows are abandoned then, never given up.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from etlcore.components import RetryAfter, RowsFailed
+from etlcore.runtime.channel import Abandoned
+from etlcore.runtime.ledger import Frozen
+from etlcore.runtime.packet import Packet
+from etlcore.runtime.worker import StageWorker
+
+T = TypeVar("T")
+
+_GIVEN_UP_AT_ONCE = (Abandoned, Frozen)
+
+
+class Attempts(Generic[T]):
+    """One worker's attempts. ``attempt(packet)`` does the work and raises, or ``complete(packet, made)`` settles it."""
+
+    def __init__(
+        self, worker: StageWorker, attempt: Callable[[Packet], T], complete: Callable[[Packet, T], None]
+    ) -> None:
+        self._worker = worker
+        self._host = worker.host
+        self._policy = worker.host.stage.on_error
+        self._attempt = attempt
+        self._complete = complete
+
+    def run(self, packet: Packet) -> None:
+        """See a packet through. Raises what the last attempt raised where the policy is to stop the run."""
+        left, error = self._try(packet, self._policy.retries)
+        if left is None:
+            return
+        assert error is not None
+        if self._policy.then == "stop":
+            raise error
+        self._narrow(left, error)
+
+    def _narrow(self, packet: Packet, error: Exception) -> None:
+        """Find the rows that fail, so that they do not take their neighbours along."""
+        if isinstance(error, RowsFailed) and self._host.stage.kind == "sink":
+            self._lose(packet, error, [error.reasons[index] for index in sorted(error.reasons)])
+            return
+        if len(packet) == 1:
+            self._lose(packet, error, [f"{type(error).__name__}: {error}"])
+            return
+        for part in packet.split(len(packet) // 2):
+            left, again = self._try(part, retries=0)
+            if left is not None:
+                assert again is not None
+                self._narrow(left, again)
+
+    def _try(self, packet: Packet, retries: int) -> tuple[Packet | None, Exception | None]:
+        """Attempt a packet; gives what is left of it when the retries are used up, and the last error."""
+        failures = 0
+        while True:
+            try:
+                made = self._attempt(packet)
+            except _GIVEN_UP_AT_ONCE:
+                raise
+            except RetryAfter as later:
+                self._host.run.attempted()
+                self._wait(later.seconds, later)
+                continue
+            except Exception as error:  # noqa: BLE001 - foreign code; the policy says what becomes of it
+                self._host.run.attempted()
+                failures += 1
+                if isinstance(error, RowsFailed) and self._host.stage.kind == "sink":
+                    packet = self._deliver_others(packet, error)
+                if self._host.breaker.failed(error):
+                    self._wait(self._policy.longest_wait if failures > 1 else self._policy.wait, error)
+                elif failures <= retries:
+                    self._worker.context.metrics.count("retries")
+                    self._wait(self._backoff(failures), error)
+                else:
+                    return packet, error
+            else:
+                self._host.breaker.succeeded()
+                self._complete(packet, made)
+                return None, None
+
+    def _deliver_others(self, packet: Packet, error: RowsFailed) -> Packet:
+        """A sink has said which rows failed: the others are durable. Gives the failed ones, with new holds."""
+        wrong = [index for index in error.reasons if not 0 <= index < len(packet)]
+        if wrong or not error.reasons:
+            raise ValueError(f"RowsFailed names rows {wrong}, but the batch has {len(packet)} rows") from error
+        bad = sorted(error.reasons)
+        good = [index for index in range(len(packet)) if index not in error.reasons]
+        failed = packet.take(bad)
+        if good:
+            self._worker.account.deliver(packet.take(good))
+        packet.settle()  # its holds have gone over to the two parts
+        error.reasons = {new: error.reasons[old] for new, old in enumerate(bad)}
+        return failed
+
+    def _backoff(self, failures: int) -> float:
+        longest: float = min(self._policy.longest_wait, self._policy.wait * 2 ** min(failures - 1, 30))
+        return longest * random.uniform(0.5, 1.0)  # so that many workers do not come back at the same moment
+
+    def _wait(self, seconds: float, error: Exception) -> None:
+        before, self._worker.doing = self._worker.doing, "wait to try again"
+        if not self._host.run.patience(seconds):
+            self._host.give_up(f"{type(error).__name__}: {error}")
+            raise Abandoned
+        self._worker.doing = before
+
+    def _lose(self, packet: Packet, error: Exception, reasons: list[str]) -> None:
+        """These rows will not succeed: put them where the policy says, and settle them."""
+        worker = self._worker
+        run = worker.host.run
+        if self._policy.then == "dead_letter":
+            before, worker.doing = worker.doing, "write dead letters"
+            positions = [receipt.position for receipt in packet.receipts() if receipt.position is not None]
+            trace = None if isinstance(error, RowsFailed) else "".join(traceback.format_exception(error))
+            run.bury(worker.host.name, list(zip(packet.batch.rows, reasons, strict=True)), positions, trace)
+            worker.doing = before
+        else:
+            run.drop(worker.host.name, reasons)
+        worker.account.lose(packet)
