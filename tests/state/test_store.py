@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -290,6 +291,30 @@ def test_several_processes_make_and_write_one_store_at_once(directory: Path) -> 
         process.stdout.close()
     with StateStore(directory) as store:
         assert [store.positions("p", str(number)) for number in range(6)] == [{"a": 19}] * 6
+
+
+def test_a_store_that_another_process_is_making_is_waited_for(
+    store: StateStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite refuses at once to change the mode of a file that somebody else is about to write to."""
+    directory.mkdir()
+    other = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = threading.Event()
+    real = time.sleep
+
+    def sleep(seconds: float) -> None:
+        waiting.set()
+        real(seconds)
+
+    monkeypatch.setattr("etlcore.state.store.time.sleep", sleep)
+    saving = threading.Thread(target=lambda: store.save_positions("p", "s", {"a": 1}))
+    saving.start()
+    assert waiting.wait(60)
+    other.execute("ROLLBACK")
+    other.close()
+    saving.join(60)
+    assert store.positions("p", "s") == {"a": 1}
 
 
 # What goes wrong
