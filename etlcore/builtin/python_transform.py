@@ -28,6 +28,7 @@ class PythonTransform(RowTransform):
         per: Literal["row", "batch"] = Field("row", description="What the function is called with.")
 
     config: Config
+    deterministic = False  # who knows what the function does
     _function: Callable[..., Any]
 
     def open(self, context: Context) -> None:

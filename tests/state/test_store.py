@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etlcore.state import FILE_NAME, DeadLetter, StateError, StateStore
+from etlcore.state.schema import VERSION
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ def test_a_store_that_another_process_is_making_is_waited_for(
         waiting.set()
         real(seconds)
 
-    monkeypatch.setattr("etlcore.state.store.time.sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     saving = threading.Thread(target=lambda: store.save_positions("p", "s", {"a": 1}))
     saving.start()
     assert waiting.wait(60)
@@ -326,7 +327,9 @@ def test_a_newer_file_is_refused(store: StateStore, directory: Path) -> None:
     with sqlite3.connect(directory / FILE_NAME) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StateError, match=r"has version 99, this etlcore reads up to 1: install .* a newer one"):
+    with pytest.raises(
+        StateError, match=rf"has version 99, this etlcore reads up to {VERSION}: install .* a newer one"
+    ):
         store.positions("p", "s")
 
 
