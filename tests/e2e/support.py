@@ -26,6 +26,7 @@ T = TypeVar("T")
 PATIENCE = 120.0  # seconds that a test waits for what must happen, on however slow a machine
 ETL = Path(sys.executable).with_name("etl")
 STAGES = Path(__file__).with_name("stages.py")
+OFFICIAL = Path(__file__).with_name("official_consumer.py")
 PROJECT, LOGSTORE, GROUP = "demo", "logs", "readers"
 STOPPING = "reading nothing new"
 """Part of the line that `etl run` says once it has taken a stop signal."""
@@ -248,6 +249,30 @@ class Store:
         run = EtlRun(file, name, *arguments, **more)
         self._runs.append(run)
         return run
+
+    @contextmanager
+    def official(self, name: str, *times: float) -> Iterator[subprocess.Popen[bytes]]:
+        """The official ConsumerWorker as a member of the group; it is killed after the block if it still runs then.
+
+        Its rows go into the file ``NAME.jsonl``; ``times`` are the seconds between two heartbeats, and two fetches.
+        """
+        key = self.emulator.key
+        environ = {
+            **{word: value for word, value in os.environ.items() if word.lower() != "no_proxy"},
+            "http_proxy": self.emulator.endpoint,
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": key.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.secret,
+        }
+        command = [sys.executable, str(OFFICIAL), PROJECT, LOGSTORE, GROUP, name, str(self.directory / f"{name}.jsonl")]
+        with open(self.directory / f"{name}.err", "wb") as err:
+            process = subprocess.Popen(
+                [*command, *map(str, times)], stdin=subprocess.DEVNULL, stderr=err, start_new_session=True, env=environ
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def close(self) -> None:
         for run in self._runs:

@@ -1,0 +1,21 @@
+"""The measurements run; what they measure is for a person to judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .__main__ import main
+
+
+def test_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["stop", "--shards", "1", "--repeat", "1", "--json", str(tmp_path / "stop.json")])
+    assert "SIGTERM to exit, 1 idle shards" in capsys.readouterr().out
+    found = json.loads((tmp_path / "stop.json").read_text())
+    assert [(series["name"], len(series["seconds"])) for series in found["series"]] == [
+        ("etl run", 1),
+        ("official ConsumerWorker", 1),
+    ]
+    assert found["ratio"] > 0
