@@ -8,6 +8,9 @@ import threading
 import time
 from contextlib import suppress
 
+OWN = "etl "
+"""What the names of etlcore's own threads begin with; all of them are daemons, which nobody waits for."""
+
 _PATIENCE = 3.0  # seconds
 
 
@@ -23,9 +26,15 @@ def leave_in_time(code: int) -> None:
 
 def _end(code: int) -> None:
     time.sleep(_PATIENCE)
-    own = (threading.main_thread(), threading.current_thread())
-    names = ", ".join(thread.name for thread in threading.enumerate() if thread not in own)
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    names = ", ".join(thread.name for thread in others if not thread.name.startswith(OWN))
+    saying = threading.Thread(target=_say, args=(names,), daemon=True)  # whoever reads it may be stuck, too
+    saying.start()
+    saying.join(1.0)
+    os._exit(code)
+
+
+def _say(names: str) -> None:
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"etl: ended without threads that were left behind and did not end: {names}\n")
         sys.stderr.flush()
-    os._exit(code)

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from etlcore.spec.model import Pipeline
 
 EXIT_WRONG = 2
+_READERS = 3.0  # seconds for who reads standard error, when somebody waits for the end
 _STUCK_FLUSH = 0.5  # seconds for what is left in the buffer of standard output, when a worker is stuck
 
 
@@ -116,6 +116,8 @@ def run(**options: Any) -> int:
         except StoppedEarly as stopped:
             view.say(f"{stopped.signal_name} before the run had begun: nothing was read")
             return 0
+        finally:
+            view.lines.finish()
 
 
 class _Execution:
@@ -142,15 +144,16 @@ class _Execution:
         if wrong:
             return self._refuse(wrong)
         commands: SimpleQueue[str] = SimpleQueue()
-        with StateStore(self._given.state_directory) as store, stop_signals(commands):
-            from etlcore.cli.execution import execute
+        with StateStore(self._given.state_directory) as store:
+            with stop_signals(commands):
+                from etlcore.cli.execution import execute
 
-            try:
-                report = execute(pipeline, store, self._view, plugins=plugins, commands=commands)
-            except StateError as error:
-                return self._refuse(str(error))
-            code = self._hand_in(report, pipeline, str(store.file), plugins)
-            self._around.exit_code = code
+                try:
+                    report = execute(pipeline, store, self._view, plugins=plugins, commands=commands)
+                except StateError as error:
+                    return self._refuse(str(error))
+                code = self._hand_in(report, pipeline, str(store.file), plugins)
+                self._around.exit_code = code
             return self._leave(code, report)
 
     def _load(self, plugins: Plugins) -> Pipeline:
@@ -210,13 +213,15 @@ class _Execution:
         return code
 
     def _leave(self, code: int, report: Report) -> int:
-        """The way out. A worker that is stuck must not keep the process."""
+        """The way out. Neither a worker that is stuck nor a reader that reads nothing must keep the process."""
         ended = not (report.stuck or report.abandoned_because)
         if not _flushed(None if ended else _STUCK_FLUSH):
             self._view.say("standard output could not be flushed: what stages printed is incomplete", logging.ERROR)
             code = code or 1
-        if not ended:
-            _exit_now(code)
+        wanted = not ended or report.reason.startswith("SIG")  # somebody waits for the end
+        shown = self._view.lines.finish(_READERS if wanted else None)
+        if not ended or not shown:
+            os._exit(code)
         return code
 
 
@@ -243,11 +248,3 @@ def _flush() -> bool:
         silence(sys.stdout)
         return False
     return True
-
-
-def _exit_now(code: int) -> None:
-    """End the process without waiting for anybody."""
-    if sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-    os._exit(code)

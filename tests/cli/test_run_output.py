@@ -189,7 +189,7 @@ def test_the_report_as_a_file(place: Any) -> None:
         ("out", 5, 5),
     ]
     (committed,) = report["committed"]
-    assert (committed["partition"], committed["position"], committed["at_end"]) == ("0/1", 5, True)
+    assert (committed["partition"], committed["position"], committed["at_end"]) == ("worker 0/1", 5, True)
     assert os.listdir(place.path / "out") == ["report.json"]  # nothing temporary is left
     assert stat.S_IMODE((place.path / "out" / "report.json").stat().st_mode) == 0o666 & ~umask
 

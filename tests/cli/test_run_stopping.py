@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -28,7 +29,7 @@ def test_a_run_to_the_end_of_its_input(gated: Any, numbers: Numbers) -> None:
         "gate     1       20  20   0         0     0",
         "out      1       20  20   -         0     0",
         "balanced: 20 read = 20 delivered + 0 filtered + 0 dead-lettered + 0 abandoned",
-        "committed: numbers: 0/1, at the end",
+        "committed: numbers: worker 0/1, at the end",
     ]
 
 
@@ -45,7 +46,7 @@ def test_a_signal_drains_what_was_read(gated: Any, numbers: Numbers, stop: signa
     assert 4 <= len(first) < 20  # the queue held some, and not all
     assert f"gated: stopped by {stop.name}, " in run.err
     assert f"balanced: {len(first)} read = {len(first)} delivered" in run.err
-    assert "committed: numbers: 0/1, all that was read" in run.err
+    assert "committed: numbers: worker 0/1, all that was read" in run.err
     code, out, _ = gated.run("p.yaml")
     assert code == 0
     assert numbers(out) == list(range(len(first), 20))
@@ -65,7 +66,7 @@ def test_a_second_signal_abandons_and_the_next_run_reads_exactly_that_again(gate
     assert "gated: stopped by SIGINT; abandoned at a second signal (SIGTERM), " in run.err
     assert "still busy: gate: worker 0: 1 row for " in run.err
     assert f"3 delivered + 0 filtered + 0 dead-lettered + {left} abandoned" in run.err
-    assert f"behind: numbers: 0/1: {left} rows read and not committed" in run.err
+    assert f"behind: numbers: worker 0/1: {left} rows read and not committed" in run.err
     assert run.err.splitlines()[-1] == f"exit 3: {left} rows were abandoned; the next run reads them again"
     assert (report["exit_code"], report["abandoned_because"]) == (3, "a second signal (SIGTERM)")
     (gated.path / "open").touch()
@@ -157,10 +158,9 @@ def test_a_stage_that_fails_stops_the_run_and_the_cause_is_named_once(place: Any
     assert "stage bad failed: reading nothing new; draining, at most 30 s." in err
     assert err.count("five is right out") == 1
     lines = err.splitlines()
-    assert lines[-3:-1] == [
-        "cause: stage bad, in process (1 row in hand): ValueError: five is right out",
-        "  --log-level debug (or ETL_DEBUG=1) shows the traceback",
-    ]
+    assert lines[-3].startswith("cause: stage bad, in process (1 row in hand): ")
+    assert "ValueError: five is right out" in lines[-3]
+    assert lines[-2] == "  --log-level debug (or ETL_DEBUG=1) shows the traceback"
     assert lines[-1].startswith("exit 1: stage bad stopped the run; ")
     assert lines[-1].endswith(" abandoned; the next run reads them again")
     assert "Traceback" not in err
@@ -199,7 +199,12 @@ def test_workers_that_fail_alike_are_one_cause(place: Any) -> None:
     code, _, err = place.run("p.yaml", "--quiet")
     assert code == 1
     assert err.count("alike") == 1
-    assert "cause: stage bad, in process (3 rows in hand): ValueError: alike\n  and 2 more workers of bad" in err
+    assert re.search(
+        r"^cause: stage bad, in process \(3 rows in hand\): .*ValueError: alike.*\n"
+        r"  and 2 more workers of bad in the same way$",
+        err,
+        re.MULTILINE,
+    )
 
 
 def test_a_stage_that_cannot_open_stops_the_run_before_a_row_is_read(place: Any) -> None:
@@ -353,3 +358,39 @@ def test_a_worker_stuck_in_writing_to_standard_output(place: Any, write: str) ->
     assert "Fatal" not in run.err
     os.close(reading)
     os.close(writing)
+
+
+def test_a_reader_that_reads_no_messages_holds_up_nothing(place: Any) -> None:
+    place.write(
+        "noisy.py",
+        """
+        def work(row, context):
+            context.log.warning("x" * 500)
+            if row["n"] == 2000:  # far more than a pipe holds
+                open("reached", "w").close()
+            return row
+        """,
+    )
+    place.write(
+        "p.yaml",
+        """
+        stages:
+          numbers: {source: generate, with: {rows: null, batch: 1, fields: {n: "{id}"}}}
+          noisy: {transform: python, with: {call: "noisy.py:work"}, queue: {rows: 10}}
+          out: {sink: blackhole}
+        """,
+    )
+    reading, writing = os.pipe()
+    command = [str(place.etl), "run", "p.yaml", "--report", "report.json"]
+    process = subprocess.Popen(command, cwd=place.path, env=place.env, stderr=writing)
+    try:
+        place.wait_file("reached")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+        os.close(reading)
+        os.close(writing)
+    report = place.json("report.json")
+    assert report["reason"] == "SIGTERM"
+    assert report["balance"]["delivered"] == report["balance"]["read"] > 2000

@@ -153,7 +153,7 @@ def test_a_live_table_from_the_first_row_to_the_report(gated_blackhole: Any, ter
     lines = screen(run.data)
     assert lines[0].startswith("SIGINT: reading nothing new")
     assert lines[1].startswith("gated: stopped by SIGINT, ")
-    assert lines[-2].startswith("committed: numbers: 0/1, all that was read")
+    assert lines[-2].startswith("committed: numbers: worker 0/1, all that was read")
     assert not any("rows/s" in line for line in lines)  # the table has been taken away
     assert run.data.rindex("\x1b[?25h") > run.data.rfind("\x1b[?25l")  # the cursor is back
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -29,12 +29,16 @@ _SHARE = 5  # at most one part in so many of a sink's time goes into drawing
 
 
 class LiveLines(Lines):
-    """Lines above a table that stays at the bottom of the terminal. One thread at a time draws."""
+    """Lines above a table that stays at the bottom of the terminal. All drawing is done by the writing thread, but for
+    rows: whoever writes those must know that they are written.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.console = Console(file=self.stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = Console(file=self.stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._live: Live | None = None
+        self._next: RenderableType | None = None
+        """A table that waits to be drawn."""
         self._shown: RenderableType = Text("")
         self._drawn = 0.0
         self._cost = 0.0
@@ -42,45 +46,25 @@ class LiveLines(Lines):
         self._above = 0.0
         """When rows were last written above the table."""
 
-    def _write(self, text: str, tone: str = "") -> None:
-        self.console.print(Text(text.removesuffix("\n"), style=STYLES[tone]), soft_wrap=True)
+    def write(self, text: str, tone: str) -> None:
+        self._console.print(Text(text, style=STYLES[tone]), soft_wrap=True)
 
-    def line(self, text: str, tone: str = "") -> None:
-        with self.lock:
-            self.guarded(self._write, self.fitting(text), tone)
+    def begin(self) -> None:
+        """From now on there is a table."""
+        self.later(self._begin)
 
-    def start(self) -> None:
-        with self.lock:
-            self._live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False)
-            self.guarded(self._live.start)
-            # A process may be ended while the table is shown, and would leave a terminal without a cursor behind.
-            self.guarded(self.console.show_cursor, True)
-
-    def stop(self) -> None:
+    def end(self) -> None:
         """Take the table away."""
-        with self.lock:
-            if self._live is not None:
-                self.guarded(self._live.stop)
-                self._live = None
+        self.later(self._end)
 
     def due(self) -> bool:
         """The table has been standing for long enough."""
-        return time.monotonic() - self._drawn >= REFRESH_EVERY
+        return self._next is None and time.monotonic() - self._drawn >= REFRESH_EVERY
 
     def draw(self, table: RenderableType) -> None:
         """Show a new table in place of the old one."""
-        with self.lock:
-            if self._live is not None:
-                # Laid out once: it is drawn again below every row that is written above it.
-                self._shown = SegmentLines(self.console.render_lines(table, pad=False), new_lines=True)
-                self._drawn = time.monotonic()
-                self._replace(self._shown)
-
-    def _replace(self, shown: RenderableType) -> None:
-        if self._live is not None:
-            live, began = self._live, time.monotonic()
-            self.guarded(lambda: live.update(shown, refresh=True))
-            self._cost = time.monotonic() - began
+        self._next = table
+        self.later(self._draw)
 
     def write_above(self, descriptor: int, data: bytes) -> None:
         """Write whole lines of data to the same terminal, above the table. Raises OSError."""
@@ -92,6 +76,35 @@ class LiveLines(Lines):
             if now - self._above >= _SHARE * self._cost:
                 self._replace(self._shown)
             self._above = time.monotonic()
+
+    # Under the lock
+
+    def _begin(self) -> None:
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        self._live.start()
+        # A process may be ended while the table is shown, and would leave a terminal without a cursor behind.
+        self._console.show_cursor(True)
+
+    def _end(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def _draw(self) -> None:
+        table, self._next = self._next, None
+        if table is not None and self._live is not None:
+            # Laid out once: it is drawn again below every row that is written above it.
+            self._shown = SegmentLines(self._console.render_lines(table, pad=False), new_lines=True)
+            self._drawn = time.monotonic()
+            self._replace(self._shown)
+
+    def _replace(self, shown: RenderableType) -> None:
+        if self._live is not None:
+            began = time.monotonic()
+            self._live.update(shown, refresh=True)
+            self._cost = time.monotonic() - began
 
 
 class LiveView(TextView):
@@ -106,18 +119,20 @@ class LiveView(TextView):
 
     @contextmanager
     def showing(self, run: Run) -> Iterator[None]:
-        before = sys.stdout
+        before = sys.stdout, sys.stderr
         if same_terminal(sys.stdout, sys.stderr):
             sys.stdout = SharedTerminal(sys.stdout, self.lines.write_above)
-        self.lines.start()
+        sys.stderr = SharedTerminal(sys.stderr, self.lines.write_above)
+        during = sys.stdout, sys.stderr
+        self.lines.begin()
         try:
             yield
         finally:
-            if isinstance(sys.stdout, SharedTerminal):
-                with suppress(OSError):  # the terminal is gone
-                    sys.stdout.finish()
-            sys.stdout = before
-            self.lines.stop()
+            sys.stdout, sys.stderr = before
+            for stream in during:
+                if isinstance(stream, SharedTerminal):
+                    self.lines.later(stream.finish)
+            self.lines.end()
 
     def tick(self, run: Run) -> None:
         if self.lines.due():

@@ -1,4 +1,4 @@
-"""Standard output while a live table stands on the same terminal: whole lines go above the table."""
+"""Standard output and standard error while a live table stands on the same terminal: whole lines go above it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class SharedTerminal(io.TextIOBase):
-    """Stands in for `sys.stdout`. What is written by its descriptor (by a child process, say) passes it by, and then
-    only the picture suffers.
+    """Stands in for `sys.stdout` or `sys.stderr`. What is written by its descriptor (by a child process, say)
+    passes it by, and then only the picture suffers.
     """
 
     def __init__(self, real: TextIO, write_above: Callable[[int, bytes], None]) -> None:
