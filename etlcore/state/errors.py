@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -32,9 +33,9 @@ def from_sqlite(file: Path, error: sqlite3.Error) -> StateError:
     return StateError(f"the state file {file} {fault} ({error}): {step}")
 
 
-def from_os(path: Path, error: OSError) -> StateError:
+def from_os(path: Path, error: OSError, what: str = "the state directory") -> StateError:
     """A directory or file that could not be made."""
     reason = error.strerror or str(error)
-    return StateError(
-        f"the state directory {path} cannot be made ({reason}): make it writable, or choose another state directory"
-    )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StateError(f"{what} {path} has no room left ({reason}): free some space on its disk and start again")
+    return StateError(f"{what} {path} cannot be made ({reason}): make it writable, or choose another state directory")

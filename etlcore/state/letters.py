@@ -31,6 +31,12 @@ class DeadLetter:
     traceback: str | None = None
     positions: Mapping[str, Any] | None = None
     """``{partition: position}`` of the source batches that the row came from, where known."""
+    version: str | None = None
+    """Of the pipeline that refused it: the SHA-256 of its file, in hexadecimal."""
+    attempts: int = 1
+    """How often rows that come from this one were refused: once, and once more with each replay."""
+    replayed_from: int | None = None
+    """The id of the letter whose replay this one comes from, where that is known for sure."""
     id: int | None = None
     """Its number in the store, rising in the order of writing; None until it has been stored."""
 
@@ -45,12 +51,32 @@ class DeadLetter:
             _text(self.run),
             None if self.traceback is None else _text(self.traceback),
             None if self.positions is None else json.dumps(dict(self.positions)),
+            self.version,
+            self.attempts,
+            self.replayed_from,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """The letter as plain JSON data; the row as it is stored (see `etlcore.state.values`)."""
+        return {
+            "id": self.id,
+            "pipeline": self.pipeline,
+            "stage": self.stage,
+            "time": self.time.astimezone(UTC).isoformat(timespec="microseconds"),
+            "reason": self.reason,
+            "row": json.loads(encode(dict(self.row))),
+            "positions": None if self.positions is None else dict(self.positions),
+            "run": self.run,
+            "version": self.version,
+            "attempts": self.attempts,
+            "replayed_from": self.replayed_from,
+            "traceback": self.traceback,
+        }
 
     @classmethod
     def from_record(cls, record: tuple[Any, ...]) -> DeadLetter:
         """A letter from the values of ``id`` and `COLUMNS`."""
-        number, pipeline, stage, reason, row, time, run, traceback, positions = record
+        number, pipeline, stage, reason, row, time, run, traceback, positions, version, attempts, replayed = record
         return cls(
             pipeline=pipeline,
             stage=stage,
@@ -60,11 +86,26 @@ class DeadLetter:
             time=datetime.fromisoformat(time),
             traceback=traceback,
             positions=None if positions is None else json.loads(positions),
+            version=version,
+            attempts=attempts,
+            replayed_from=replayed,
             id=number,
         )
 
 
-COLUMNS = ("pipeline", "stage", "reason", "row", "time", "run", "traceback", "positions")
+COLUMNS = (
+    "pipeline",
+    "stage",
+    "reason",
+    "row",
+    "time",
+    "run",
+    "traceback",
+    "positions",
+    "version",
+    "attempts",
+    "replayed_from",
+)
 
 
 def _text(value: str) -> str:

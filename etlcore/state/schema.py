@@ -34,6 +34,27 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX dead_letters_by_stage ON dead_letters (pipeline, stage, id)",
         f"PRAGMA application_id = {APPLICATION_ID}",
     ),
+    (
+        "ALTER TABLE dead_letters ADD COLUMN version TEXT",  # of the pipeline: the SHA-256 of its file
+        "ALTER TABLE dead_letters ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE dead_letters ADD COLUMN replayed_from INTEGER",  # the letter that this one came from
+        "CREATE INDEX dead_letters_replayed ON dead_letters (replayed_from) WHERE replayed_from IS NOT NULL",
+        """CREATE TABLE runs (
+               number INTEGER PRIMARY KEY AUTOINCREMENT,
+               run TEXT NOT NULL UNIQUE,
+               pipeline TEXT NOT NULL,
+               kind TEXT NOT NULL,   -- run or replay
+               file TEXT,
+               version TEXT,         -- of the pipeline: the SHA-256 of its file
+               started TEXT NOT NULL,
+               ended TEXT,           -- NULL: it is under way, or it was killed
+               reason TEXT,
+               exit_code INTEGER,
+               balance TEXT,         -- JSON: {"read": 10, "delivered": 9, …}
+               committed TEXT        -- JSON: for each source stage, how far its partitions are committed
+           )""",
+        "CREATE INDEX runs_by_pipeline ON runs (pipeline, number)",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -1,95 +1,62 @@
-"""The state store: one SQLite file, written through to the disk before a call returns.
-
-The file is in write-ahead mode with ``synchronous=FULL``, so a commit survives kill -9 and loss of power, and
-several processes may share it. It is made at the first write, readable by its owner alone.
-"""
+"""The state store: positions, dead letters and the history of runs, of all pipelines that share a state directory."""
 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from etlcore.state.errors import StateError, from_os, from_sqlite
-from etlcore.state.letters import COLUMNS, DeadLetter
-from etlcore.state.schema import upgrade
+from etlcore.state import history, letters
+from etlcore.state.database import Database
+from etlcore.state.history import RunRecord
+from etlcore.state.letters import DeadLetter
+from etlcore.state.selection import Selection, stored_time
 
-FILE_NAME = "state.db"
-
-_WAIT = 30.0  # seconds that a call waits for other processes to let go of the file
 _PAGE = 500  # dead letters read at once, so that reading holds up no writer
 
 _SAVE_POSITION = """
     INSERT INTO positions (pipeline, stage, partition, value, time) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET value = excluded.value, time = excluded.time
 """
-_ADD_LETTER = f"INSERT INTO dead_letters ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-_LETTERS = f"SELECT id, {', '.join(COLUMNS)} FROM dead_letters WHERE pipeline = ?"
+_ADD_LETTER = f"""
+    INSERT INTO dead_letters ({", ".join(letters.COLUMNS)}) VALUES ({", ".join("?" * len(letters.COLUMNS))})
+"""
+_LETTERS = f"SELECT id, {', '.join(letters.COLUMNS)} FROM dead_letters"
+_SAVE_RUN = f"""
+    INSERT INTO runs ({", ".join(history.COLUMNS)}) VALUES ({", ".join("?" * len(history.COLUMNS))})
+    ON CONFLICT (run) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in history.COLUMNS[1:])}
+"""
+_PRUNE_RUNS = f"""
+    DELETE FROM runs WHERE pipeline = ?1 AND number NOT IN
+    (SELECT number FROM runs WHERE pipeline = ?1 ORDER BY number DESC LIMIT {history.KEPT})
+"""
+_PIPELINES = "SELECT pipeline FROM positions UNION SELECT pipeline FROM dead_letters UNION SELECT pipeline FROM runs"
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class StoredPosition:
+    """A position as the store has it."""
+
+    pipeline: str
+    stage: str
+    partition: str
+    value: Any
+    time: datetime
+    """When it was saved."""
 
 
-class StateStore:
-    """Positions and dead letters of all pipelines that share a state directory.
+class StateStore(Database):
+    """Positions, dead letters and runs. For threads, processes and errors see `Database`.
 
-    Safe to call from several threads and to open from several processes. Reading makes nothing: a directory that
-    does not exist is an empty store. Every method raises StateError when the file cannot be used.
+    ``mask`` is applied to reasons and tracebacks before they are stored: it takes secrets out.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = Path(directory)
-        self.file = self.directory / FILE_NAME
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._inode: tuple[int, int] | None = None
-
-    def positions(self, pipeline: str, stage: str) -> dict[str, Any]:
-        """``{partition: position}`` as last saved; empty when nothing was."""
-        query = "SELECT partition, value FROM positions WHERE pipeline = ? AND stage = ? ORDER BY partition"
-        found = self._read(query, (pipeline, stage))
-        return {partition: json.loads(value) for partition, value in found}
-
-    def save_positions(self, pipeline: str, stage: str, positions: Mapping[str, Any]) -> None:
-        """Save ``{partition: position}``; durable when it returns. Other partitions keep what they have.
-
-        Raises TypeError when a position is not JSON-able, or a partition's name has no form in UTF-8.
-        """
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
-        records = [(pipeline, stage, name, _json(stage, name, value), now) for name, value in positions.items()]
-        if records:
-            self._write(_SAVE_POSITION, records)
-
-    def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep dead letters, all or none; durable when it returns."""
-        if letters:
-            self._write(_ADD_LETTER, [letter.to_record() for letter in letters])
-
-    def dead_letters(self, pipeline: str, stage: str | None = None) -> Iterator[DeadLetter]:
-        """The dead letters of a pipeline, or of one of its stages, oldest first."""
-        query, values = _by_stage(_LETTERS, pipeline, stage)
-        after = 0
-        while page := self._read(f"{query} AND id > ? ORDER BY id LIMIT {_PAGE}", (*values, after)):
-            for record in page:
-                yield DeadLetter.from_record(record)
-            after = page[-1][0]
-
-    def count_dead_letters(self, pipeline: str, stage: str | None = None) -> int:
-        """How many dead letters there are of a pipeline, or of one of its stages."""
-        query, values = _by_stage("SELECT count(*) FROM dead_letters WHERE pipeline = ?", pipeline, stage)
-        found = self._read(query, values)
-        return int(found[0][0]) if found else 0
-
-    def close(self) -> None:
-        """Let go of the file. The store may be used again: it opens anew."""
-        with self._lock:
-            self._forget()
+    def __init__(self, directory: Path, *, mask: Callable[[str], str] = str) -> None:
+        super().__init__(directory)
+        self._mask = mask
 
     def __enter__(self) -> StateStore:
         return self
@@ -97,128 +64,123 @@ class StateStore:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _read(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._lock, self._faults():
-            if self._connection is None:
-                if not _exists(self.file):
-                    return []
-                self._open()
-            assert self._connection is not None
-            return self._connection.execute(query, values).fetchall()
+    def pipelines(self) -> list[str]:
+        """The names of the pipelines of which there is anything."""
+        return sorted(name for (name,) in self._read(_PIPELINES))
 
-    def _write(self, statement: str, records: Sequence[tuple[Any, ...]]) -> None:
-        with self._lock, self._faults():
-            if self._connection is None:
-                self._make()
-                self._open()
-            assert self._connection is not None
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(statement, records)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    with suppress(sqlite3.Error):
-                        self._connection.execute("ROLLBACK")
-                raise
-            self._check_still_there()
+    # Positions
 
-    def _open(self) -> None:
-        connection = sqlite3.connect(self.file, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            # Turning a new file to write-ahead mode is refused at once while another process is at it.
-            _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-            _patiently(lambda: upgrade(connection, self.file))
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        self._inode = _identity(self.file)
+    def positions(self, pipeline: str, stage: str) -> dict[str, Any]:
+        """``{partition: position}`` as last saved; empty when nothing was."""
+        query = "SELECT partition, value FROM positions WHERE pipeline = ? AND stage = ? ORDER BY partition"
+        found = self._read(query, (pipeline, stage))
+        return {partition: json.loads(value) for partition, value in found}
 
-    def _make(self) -> None:
-        """Make the directory and an empty file, for their owner alone."""
-        try:
-            if not self.directory.is_dir():
-                make_directory(self.directory)
-            if not _exists(self.file):
-                os.close(os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise from_os(self.directory, error) from error
+    def stored_positions(self, pipeline: str) -> list[StoredPosition]:
+        """All positions of a pipeline, by stage and partition."""
+        query = "SELECT stage, partition, value, time FROM positions WHERE pipeline = ? ORDER BY stage, partition"
+        return [
+            StoredPosition(pipeline, stage, partition, json.loads(value), datetime.fromisoformat(time))
+            for stage, partition, value, time in self._read(query, (pipeline,))
+        ]
 
-    def _check_still_there(self) -> None:
-        # SQLite goes on writing to a file that was deleted; a commit into it would be lost.
-        if _identity(self.file) != self._inode:
-            self._forget()
-            raise StateError(
-                f"the state file {self.file} was removed or replaced while it was in use: let one run at a time have "
-                "it, and start again"
-            )
+    def save_positions(self, pipeline: str, stage: str, positions: Mapping[str, Any]) -> None:
+        """Save ``{partition: position}``; durable when it returns. Other partitions keep what they have.
 
-    def _forget(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            with suppress(sqlite3.Error):
-                connection.close()
+        Raises TypeError when a position is not JSON-able, or a partition's name has no form in UTF-8.
+        """
+        now = stored_time(datetime.now(UTC))
+        records = [(pipeline, stage, name, _json(stage, name, value), now) for name, value in positions.items()]
+        if records:
+            self._write((_SAVE_POSITION, records))
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise from_sqlite(self.file, error) from error
+    def delete_positions(self, pipeline: str, stage: str, partitions: Iterable[str]) -> None:
+        """Forget positions: the next run reads these partitions from their configured start."""
+        records = [(pipeline, stage, partition) for partition in partitions]
+        if records:
+            self._write(("DELETE FROM positions WHERE pipeline = ? AND stage = ? AND partition = ?", records))
 
+    # Dead letters
 
-def make_directory(directory: Path) -> None:
-    """Make a state directory and its parents: owner only, kept out of git, and durable. Raises OSError."""
-    missing = [directory]
-    while not missing[-1].parent.is_dir():
-        missing.append(missing[-1].parent)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    with suppress(FileExistsError), open(directory / ".gitignore", "x", encoding="ascii") as ignore:
-        ignore.write("*\n")
-    for made in missing:
-        _sync_directory(made.parent)
+    def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters, all or none; durable when it returns."""
+        if letters:
+            self._write((_ADD_LETTER, [self._masked(letter).to_record() for letter in letters]))
 
+    def dead_letters(self, pipeline: str, stage: str | None = None) -> Iterator[DeadLetter]:
+        """The dead letters of a pipeline, or of one of its stages, oldest first."""
+        return self.letters(Selection(pipeline=pipeline, stage=stage))
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def count_dead_letters(self, pipeline: str, stage: str | None = None) -> int:
+        """How many dead letters there are of a pipeline, or of one of its stages."""
+        return sum(self.count_letters(Selection(pipeline=pipeline, stage=stage)).values())
 
+    def letters(self, selection: Selection, *, newest: int | None = None) -> Iterator[DeadLetter]:
+        """The dead letters that are meant, oldest first; with ``newest``, so many of the newest."""
+        where, values = selection.where()
+        after, upto = 0, 2**63 - 1
+        if newest is not None:
+            ids = self._read(f"SELECT id FROM dead_letters WHERE {where} ORDER BY id DESC LIMIT ?", (*values, newest))
+            if not ids:
+                return
+            after, upto = ids[-1][0] - 1, ids[0][0]
+        query = f"{_LETTERS} WHERE {where} AND id > ? AND id <= ? ORDER BY id LIMIT {_PAGE}"
+        while page := self._read(query, (*values, after, upto)):
+            for record in page:
+                yield DeadLetter.from_record(record)
+            after = page[-1][0]
 
-def _exists(file: Path) -> bool:
-    try:
-        return file.exists()
-    except OSError:  # no permission to look: let SQLite say so
-        return True
+    def count_letters(self, selection: Selection) -> dict[tuple[str, str], int]:
+        """How many dead letters are meant, for each ``(pipeline, stage)`` that has any."""
+        where, values = selection.where()
+        query = f"SELECT pipeline, stage, count(*) FROM dead_letters WHERE {where} GROUP BY 1, 2 ORDER BY 1, 2"
+        return {(pipeline, stage): count for pipeline, stage, count in self._read(query, values)}
 
+    def count_reasons(self, selection: Selection, most: int) -> list[tuple[str, str, int]]:
+        """The most frequent ``(stage, reason, how many)`` of the dead letters that are meant."""
+        where, values = selection.where()
+        query = f"SELECT stage, reason, count(*) FROM dead_letters WHERE {where} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+        return [(stage, reason, count) for stage, reason, count in self._read(f"{query} LIMIT ?", (*values, most))]
 
-def _identity(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    def last_letter(self) -> int:
+        """The highest id of a dead letter; 0 when there is none."""
+        found = self._read("SELECT max(id) FROM dead_letters")
+        return int(found[0][0] or 0) if found else 0
 
+    def delete_letters(self, selection: Selection) -> int:
+        """Delete the dead letters that are meant, for good; gives how many there were."""
+        if not self.count_letters(selection):
+            return 0  # and nothing is made where there is nothing
+        where, values = selection.where()
+        return self._write((f"DELETE FROM dead_letters WHERE {where}", [values]))
 
-def _patiently(step: Callable[[], T]) -> T:
-    """Repeat a step while another process holds the file, for as long as SQLite itself would wait."""
-    deadline = time.monotonic() + _WAIT
-    while True:
-        try:
-            return step()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
+    def delete_descendants(self, selection: Selection) -> int:
+        """Delete the letters that came from a replay of letters that are meant and are still there.
 
+        A replay that was killed leaves them: what it refused again is on disk, what it replayed is not settled and
+        still on disk too. Gives how many there were.
+        """
+        where, values = selection.where()
+        condition = f"replayed_from IN (SELECT id FROM dead_letters WHERE {where})"
+        if not self._read(f"SELECT 1 FROM dead_letters WHERE {condition} LIMIT 1", values):
+            return 0
+        return self._write((f"DELETE FROM dead_letters WHERE {condition}", [values]))
 
-def _by_stage(query: str, pipeline: str, stage: str | None) -> tuple[str, tuple[str, ...]]:
-    return (query, (pipeline,)) if stage is None else (f"{query} AND stage = ?", (pipeline, stage))
+    def _masked(self, letter: DeadLetter) -> DeadLetter:
+        trace = letter.traceback
+        return replace(letter, reason=self._mask(letter.reason), traceback=None if trace is None else self._mask(trace))
+
+    # Runs
+
+    def save_run(self, record: RunRecord) -> None:
+        """Keep what is known of a run, instead of what was known before; durable when it returns."""
+        cleaned = record if record.reason is None else replace(record, reason=self._mask(record.reason))
+        self._write((_SAVE_RUN, [cleaned.to_record()]), (_PRUNE_RUNS, [(record.pipeline,)]))
+
+    def runs(self, pipeline: str, limit: int = history.KEPT) -> list[RunRecord]:
+        """The last runs of a pipeline, the newest first."""
+        query = f"SELECT {', '.join(history.COLUMNS)} FROM runs WHERE pipeline = ? ORDER BY number DESC LIMIT ?"
+        return [RunRecord.from_record(record) for record in self._read(query, (pipeline, limit))]
 
 
 def _json(stage: str, partition: str, value: Any) -> str:

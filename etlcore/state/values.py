@@ -21,12 +21,16 @@ from typing import Any
 
 def encode(value: Any) -> str:
     """The value as JSON text that UTF-8 can hold."""
-    tagged = _tag(value)
-    text = json.dumps(tagged, ensure_ascii=False, allow_nan=False)
+    return dumps(_tag(value))
+
+
+def dumps(tagged: Any, indent: int | None = None) -> str:
+    """Plain JSON data as text that UTF-8 can hold."""
+    text = json.dumps(tagged, ensure_ascii=False, allow_nan=False, indent=indent)
     try:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate: only an escape can hold it
-        return json.dumps(tagged, allow_nan=False)
+        return json.dumps(tagged, allow_nan=False, indent=indent)
     return text
 
 
