@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from etlcore.components import RowTransform as RowTransform
     from etlcore.components import Sink as Sink
     from etlcore.components import Source as Source
+    from etlcore.components import TransactionalSink as TransactionalSink
     from etlcore.components import Transform as Transform
     from etlcore.plugins import Command as Command
     from etlcore.plugins import Component as Component
@@ -40,6 +41,7 @@ _HOMES = {
     "SecretScheme": "etlcore.plugins",
     "Sink": "etlcore.components",
     "Source": "etlcore.components",
+    "TransactionalSink": "etlcore.components",
     "Transform": "etlcore.components",
     "hookimpl": "etlcore.plugins",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "SecretScheme",
     "Sink",
     "Source",
+    "TransactionalSink",
     "Transform",
     "__version__",
     "hookimpl",

@@ -209,3 +209,24 @@ class Sink(_Component):
     def write(self, batch: Batch) -> None:
         """Write all rows; return only when they are durable. An exception means that none may count as written."""
         raise NotImplementedError(f"{type(self).__name__} is a Sink: it must define write()")
+
+
+class TransactionalSink(Sink):
+    """A sink that keeps the sources' positions beside the rows, in one transaction: every row counts exactly once.
+
+    A stage of such a sink has one worker, and a source leads to one such sink at most.
+    """
+
+    transactional = True
+
+    def positions(self) -> Mapping[str, Any]:
+        """The positions of the last transaction, as `write` was given them; asked once, after `open`."""
+        raise NotImplementedError(f"{type(self).__name__} is a TransactionalSink: it must define positions()")
+
+    def write(self, batch: Batch, positions: Mapping[str, Any] | None = None) -> None:
+        """Write all rows and ``positions`` (JSON-able values under texts) in one transaction, or nothing.
+
+        Positions that are not named keep their values. The batch may have no rows. `RowsFailed` says which rows
+        cannot be written, and that nothing was: the others come again without them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is a TransactionalSink: it must define write()")

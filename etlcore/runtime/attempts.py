@@ -33,13 +33,21 @@ class Attempts(Generic[T]):
     """One worker's attempts. ``attempt(packet)`` does the work and raises, or ``complete(packet, made)`` settles it."""
 
     def __init__(
-        self, worker: StageWorker, attempt: Callable[[Packet], T], complete: Callable[[Packet, T], None]
+        self,
+        worker: StageWorker,
+        attempt: Callable[[Packet], T],
+        complete: Callable[[Packet, T], None],
+        *,
+        one_transaction: bool = False,
     ) -> None:
+        """``one_transaction``: a packet cannot be narrowed down, because its rows must be written together."""
         self._worker = worker
         self._host = worker.host
         self._policy = worker.host.stage.on_error
         self._attempt = attempt
         self._complete = complete
+        self._whole = one_transaction
+        self._may_be_partial = worker.host.stage.kind == "sink" and not one_transaction
 
     def run(self, packet: Packet) -> None:
         """See a packet through. Raises what the last attempt raised where the policy is to stop the run."""
@@ -47,14 +55,14 @@ class Attempts(Generic[T]):
         if left is None:
             return
         assert error is not None
-        if self._policy.then == "stop":
+        if self._policy.then == "stop" or self._whole:
             raise error
         self._narrow(left, error)
 
     def _narrow(self, packet: Packet, error: Exception) -> None:
         """Find the rows that fail, so that they do not take their neighbours along."""
-        if isinstance(error, RowsFailed) and self._host.stage.kind == "sink":
-            self._lose(packet, error, [error.reasons[index] for index in sorted(error.reasons)])
+        if isinstance(error, RowsFailed) and self._may_be_partial:
+            self.lose(packet, error)
             return
         if len(packet) == 1:
             self._lose(packet, error, [f"{type(error).__name__}: {error}"])
@@ -80,8 +88,10 @@ class Attempts(Generic[T]):
             except Exception as error:  # noqa: BLE001 - foreign code; the policy says what becomes of it
                 self._host.run.attempted()
                 failures += 1
-                if isinstance(error, RowsFailed) and self._host.stage.kind == "sink":
-                    packet = self._deliver_others(packet, error)
+                if isinstance(error, RowsFailed) and self._may_be_partial:
+                    packet, others = divide(packet, error)
+                    if others is not None:
+                        self._worker.account.deliver(others)
                 if self._host.breaker.failed(error):
                     self._wait(self._policy.longest_wait if failures > 1 else self._policy.wait, error)
                 elif failures <= retries:
@@ -94,20 +104,6 @@ class Attempts(Generic[T]):
                 self._complete(packet, made)
                 return None, None
 
-    def _deliver_others(self, packet: Packet, error: RowsFailed) -> Packet:
-        """A sink has said which rows failed: the others are durable. Gives the failed ones, with new holds."""
-        wrong = [index for index in error.reasons if not 0 <= index < len(packet)]
-        if wrong or not error.reasons:
-            raise ValueError(f"RowsFailed names rows {wrong}, but the batch has {len(packet)} rows") from error
-        bad = sorted(error.reasons)
-        good = [index for index in range(len(packet)) if index not in error.reasons]
-        failed = packet.take(bad)
-        if good:
-            self._worker.account.deliver(packet.take(good))
-        packet.settle()  # its holds have gone over to the two parts
-        error.reasons = {new: error.reasons[old] for new, old in enumerate(bad)}
-        return failed
-
     def _backoff(self, failures: int) -> float:
         longest: float = min(self._policy.longest_wait, self._policy.wait * 2 ** min(failures - 1, 30))
         return longest * random.uniform(0.5, 1.0)  # so that many workers do not come back at the same moment
@@ -118,6 +114,10 @@ class Attempts(Generic[T]):
             self._host.give_up(f"{type(error).__name__}: {error}")
             raise Abandoned
         self._worker.doing = before
+
+    def lose(self, packet: Packet, error: RowsFailed) -> None:
+        """Give up rows that a sink has named, each with its reason."""
+        self._lose(packet, error, [error.reasons[index] for index in sorted(error.reasons)])
 
     def _lose(self, packet: Packet, error: Exception, reasons: list[str]) -> None:
         """These rows will not succeed: put them where the policy says, and settle them."""
@@ -132,3 +132,19 @@ class Attempts(Generic[T]):
         else:
             run.drop(worker.host.name, reasons)
         worker.account.lose(packet)
+
+
+def divide(packet: Packet, error: RowsFailed) -> tuple[Packet, Packet | None]:
+    """A packet's failed rows and the others, if any; the holds go over to the two. The error then counts anew.
+
+    Raises ValueError when the error names rows that are not there.
+    """
+    bad = sorted(error.reasons)
+    if not bad or bad[0] < 0 or bad[-1] >= len(packet):
+        raise ValueError(f"RowsFailed names the rows {bad}, and the batch has {len(packet)} rows") from error
+    good = [index for index in range(len(packet)) if index not in error.reasons]
+    failed = packet.take(bad)
+    others = packet.take(good) if good else None
+    packet.settle()
+    error.reasons = {new: error.reasons[old] for new, old in enumerate(bad)}
+    return failed, others

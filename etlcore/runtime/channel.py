@@ -232,11 +232,17 @@ class Channel:
             if account is not None:
                 account.sent(len(packet))
 
-    def _receive(self, lane: _Lane, take: Take, account: Account | None) -> tuple[int, Packet]:
+    def _receive(
+        self, lane: _Lane, take: Take, account: Account | None, timeout: float | None
+    ) -> tuple[int, Packet] | None:
+        deadline = None if timeout is None else self._now() + timeout
         with self._lock:
             while not lane.packets:
                 self._check_open()
-                self._wait_rows(None)
+                left = None if deadline is None else deadline - self._now()
+                if left is not None and left <= 0:
+                    return None
+                self._wait_rows(left)
             if take.seconds > 0:
                 self._linger(lane, take)
             self._check_abandoned()
@@ -377,7 +383,15 @@ class Receiver:
         """
         if self._closed:
             raise RuntimeError("this receiver is closed")
-        return self._channel._receive(self._lane, take, account)
+        taken = self._channel._receive(self._lane, take, account, None)
+        assert taken is not None, "without a timeout there is always something"
+        return taken
+
+    def poll(self, take: Take, account: Account | None, timeout: float) -> tuple[int, Packet] | None:
+        """As `receive`, but None when nothing has come after ``timeout`` seconds."""
+        if self._closed:
+            raise RuntimeError("this receiver is closed")
+        return self._channel._receive(self._lane, take, account, timeout)
 
     def close(self) -> None:
         """This receiver takes nothing more. When the last one leaves, senders are told. A second call does nothing."""

@@ -108,6 +108,23 @@ class Tracker:
                 self._changed.wait(timeout)
             return self.rows_unsettled == 0
 
+    def covered(self, holds: Mapping[Receipt, int], covered: set[Receipt]) -> dict[str, Any]:
+        """How far each partition would come if ``holds`` were given back; adds the receipts before that to ``covered``.
+
+        Whoever gives ``holds`` must own all of them: then nobody else can hold one of these receipts again.
+        """
+        reached: dict[str, Any] = {}
+        with self._changed:
+            for partition, waiting in self._open.items():
+                for receipt in waiting:
+                    if receipt._holds != holds.get(receipt, 0):
+                        break
+                    covered.add(receipt)
+                    assert receipt.position is not None
+                    reached[partition] = receipt.position.value
+            covered.update(r for r in holds if r._tracker is self and r.position is None)
+        return reached
+
     def nudge(self) -> None:
         """Wake whoever waits in `wait_settled`, to look again."""
         with self._changed:

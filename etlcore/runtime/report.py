@@ -115,6 +115,9 @@ class Report:
     stuck: list[Stuck]
     failures: list[Trouble]
     dead_letters: int
+    """Rows that this run put on disk."""
+    dropped: dict[str, int]
+    """For each stage, rows that failed and were dropped, because its ``on_error`` says so."""
     events: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
@@ -170,6 +173,7 @@ def make_report(run: Run, stuck: list[Stuck]) -> Report:
         stuck=stuck,
         failures=failures,
         dead_letters=run.buried,
+        dropped=dict(run.dropped),
         events=[{"at": round(e.at, 6), "stage": e.stage, "event": e.what} for e in run.events],
     )
 

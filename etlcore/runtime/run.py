@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlcore.batch import Position, Row
-from etlcore.runtime.channel import Channel
+from etlcore.components import TransactionalSink
+from etlcore.runtime.channel import Abandoned, Channel
 from etlcore.runtime.concurrency import THREADS, Primitives, Worker
 from etlcore.runtime.context import Figures, StageLog, StageMetrics, WorkerContext
 from etlcore.runtime.graph import Graph
@@ -27,6 +28,7 @@ from etlcore.runtime.keys import route_by_key
 from etlcore.runtime.ledger import Ledger
 from etlcore.runtime.sink import SinkWorker
 from etlcore.runtime.source import SourceWorker
+from etlcore.runtime.transactional import TransactionalSinkWorker
 from etlcore.runtime.transform import TransformWorker
 from etlcore.runtime.worker import StageWorker
 from etlcore.spec.model import Pipeline, Stage
@@ -88,6 +90,10 @@ class Run:
         self._pausing = primitives.flag()
         self._impatient = primitives.flag()
         self._attempts = 0
+        self.starts: dict[str, dict[str, Any]] = {}
+        """Where sources start from, for each source stage, if a transactional sink has said so."""
+        self.most_unsettled = self._bound()
+        """How many rows a source worker may be ahead of a transactional sink; None where there is none."""
         self.hosts: dict[str, StageHost] = {}
         self.workers: list[StageWorker] = []
         self._threads: dict[StageWorker, Worker] = {}
@@ -106,6 +112,11 @@ class Run:
                 host.targets[port] = [self.hosts[name] for name in names]
             host.downstream = [self.hosts[name] for names in node.targets.values() for name in names]
             self.workers.extend(self._worker(host, number) for number in range(node.stage.workers))
+
+    def _bound(self) -> int | None:
+        if not any(issubclass(stage.cls, TransactionalSink) for stage in self.pipeline.stages):
+            return None
+        return sum(stage.queue.rows for stage in self.pipeline.stages if stage.kind != "source")
 
     def _channel(self, stage: Stage) -> Channel:
         if stage.key is None:
@@ -127,6 +138,8 @@ class Run:
             return worker
         assert host.channel is not None
         receiver = host.channel.receiver(number if stage.key is not None else 0)
+        if isinstance(component, TransactionalSink):
+            return TransactionalSinkWorker(host, component, context, account, receiver)
         if stage.kind == "sink":
             return SinkWorker(host, component, context, account, receiver)
         return TransformWorker(host, component, context, account, receiver, output)
@@ -216,6 +229,24 @@ class Run:
             self.failures.append(failure)
         log.debug("%s failed during %s", failure.stage, failure.during, exc_info=failure.error)
         self.stop(f"stage {failure.stage} failed")
+
+    def start_from(self, positions: Mapping[str, Any]) -> None:
+        """A transactional sink holds these, ``{"stage/partition": position}``: the sources start behind them."""
+        for node in self.graph:
+            if node.stage.kind == "source":
+                prefix = f"{node.stage.name}/"
+                self.starts[node.stage.name] = {
+                    key.removeprefix(prefix): value for key, value in positions.items() if key.startswith(prefix)
+                }
+
+    def only_this_is_left(self, worker: StageWorker) -> bool:
+        """No other worker could settle a row any more."""
+        return all(w.ended for w in self.workers if w is not worker and not isinstance(w, SourceWorker))
+
+    def check_abandoned(self) -> None:
+        """Raises Abandoned once the run is."""
+        if self.abandoned_because is not None:
+            raise Abandoned
 
     def worker_ended(self) -> None:
         if self.nobody_left():

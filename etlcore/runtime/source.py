@@ -15,6 +15,7 @@ from etlcore.runtime.receipts import Tracker
 from etlcore.runtime.worker import StageWorker
 
 _RETRY_COMMIT = 1.0  # seconds between two attempts at the last commit
+_PACE = 0.02  # seconds between two looks at whether a transactional sink has come nearer
 _LOOK = 0.5  # seconds between two looks at whether anybody is left to settle what was read
 
 
@@ -36,6 +37,11 @@ class SourceWorker(StageWorker):
         self._last_error: Exception | None = None
         """Why the last commit failed; None when it did not."""
         self._stores_own = type(component).commit is Source.commit
+
+    def prepare(self) -> None:
+        start = self.host.run.starts.get(self.host.name)
+        if start is not None:
+            self.context.positions = start
 
     def work(self) -> None:
         try:
@@ -108,13 +114,20 @@ class SourceWorker(StageWorker):
 
     def _await_room(self, needed: bool) -> int | None:
         """Wait for room in every channel behind; None when the run is stopped first."""
+        run = self.host.run
         self.doing = "wait for room"
         while not self.context.stopping.is_set():
             room = self._output.wait_room() if needed else 1
-            if room > 0 and not self.context.stopping.is_set():  # room that the drain has made is not for new rows
+            if not self._may_read_ahead():
+                run.pause(_PACE)
+            elif room > 0 and not self.context.stopping.is_set():  # room that the drain has made is not for new rows
                 return room
             self._commit_when_due()
         return None
+
+    def _may_read_ahead(self) -> bool:
+        most = self.host.run.most_unsettled
+        return most is None or self.tracker.rows_unsettled < most
 
     def _settle(self) -> None:
         """After the last row: commit as the rest is delivered, until all is settled or nobody is left to settle it."""

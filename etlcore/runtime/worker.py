@@ -40,7 +40,9 @@ class StageWorker:
         try:
             if self._await_downstream():
                 self.doing = "open"
+                self.prepare()
                 self.component.open(self.context)
+                self.opened()
                 self.host.reached("opened")
                 self.work()
         except (Abandoned, Frozen):
@@ -62,6 +64,12 @@ class StageWorker:
             self.host.skip()
             return False
         return True
+
+    def prepare(self) -> None:
+        """What must be known before the component is opened; all stages behind are open."""
+
+    def opened(self) -> None:
+        """What must be asked of the open component before the stages in front are opened."""
 
     def work(self) -> None:
         """From the first row to the drained stage."""
