@@ -1,0 +1,255 @@
+"""One run of a `Plan` under the scheduler, watched from outside, and the oracle that says whether it was right.
+
+The runtime's own supervisor drives the run; the oracle knows what every row must become (`Plan.outcome`), what the
+components saw, and what was committed. It never looks into the runtime to find out whether the runtime is right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from queue import Empty
+from typing import Any
+
+from etlcore.runtime.report import EXIT_ABANDONED, EXIT_DRAINED, EXIT_STOPPED, Report
+from etlcore.runtime.run import Run
+from etlcore.runtime.supervisor import CHANGED, supervise
+from etlcore.state import StateStore
+from tests.runtime.scheduling import Scheduler
+from tests.runtime.stages import Do, Key, Plan, Row, key_of
+
+LIFECYCLE = ("opened", "input closed", "drained", "flushed", "output closed", "closed")
+
+
+class Commands:
+    """The supervisor's queue, on the scheduler: what `queue.SimpleQueue` is to threads."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._changed = scheduler.condition()
+        self._waiting: list[str] = []
+
+    def put(self, command: str) -> None:
+        with self._changed:
+            self._waiting.append(command)
+            self._changed.notify_all()
+
+    def get(self, timeout: float) -> str:
+        with self._changed:
+            if not self._waiting:
+                self._changed.wait(timeout)
+            if not self._waiting:
+                raise Empty
+            return self._waiting.pop(0)
+
+
+class _Nobody:
+    def tick(self, run: Run) -> None: ...
+    def stopping(self, run: Run, timeout: float | None) -> None: ...
+    def late(self, run: Run, late: object, left: float) -> None: ...
+
+
+class Lab:
+    """What was seen of one run. `go` runs it; `check` is the oracle."""
+
+    def __init__(self, plan: Plan, scheduler: Scheduler, store: StateStore, name: str) -> None:
+        self.plan = plan
+        self.scheduler = scheduler
+        self.store = store
+        self.name = name
+        self.given: dict[str, int] = {}
+        """How far the source has read each partition."""
+        self.committed: dict[str, int] = {}
+        self.delivered: dict[str, list[Key]] = defaultdict(list)
+        self.worked: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+        """What each stage was given, in order, with the worker that had it."""
+        self.broke = False
+        self.healed = False
+        """No stage fails any more."""
+        self.log: list[tuple[str, str, int]] = []
+        self._commits_to_fail = plan.failing_commits
+        self.run: Run | None = None
+
+    # Told by the components
+
+    def opening(self, do: Do, worker: int) -> None:
+        self.log.append((do.name, "opening", worker))
+        for other in self.plan.stages:
+            if do.name in other.inputs:
+                done = sum(1 for name, what, _ in self.log if (name, what) == (other.name, "opened"))
+                assert done == other.workers, f"{do.name} is opened before {other.name} behind it"
+
+    def opened(self, do: Do, worker: int) -> None:
+        self.log.append((do.name, "opened", worker))
+
+    def working(self, do: Do, worker: int, rows: list[Row]) -> None:
+        self._alive(do, worker)
+        assert (do.name, "flushed", worker) not in self.log, f"{do.name} gets rows after its flush"
+        self.worked[do.name].extend((worker, row) for row in rows)
+
+    def flushed(self, do: Do, worker: int) -> None:
+        self._alive(do, worker)
+        assert (do.name, "flushed", worker) not in self.log, f"{do.name} is flushed twice"
+        self.log.append((do.name, "flushed", worker))
+
+    def closed(self, do: Do, worker: int) -> None:
+        assert (do.name, "closed", worker) not in self.log, f"{do.name} is closed twice"
+        self.log.append((do.name, "closed", worker))
+
+    def wrote(self, do: Do, rows: list[Row]) -> None:
+        self.delivered[do.name].extend(key_of(row) for row in rows)
+
+    def commits(self, worker: int, positions: Mapping[str, Any]) -> None:
+        source = next(do for do in self.plan.stages if do.kind == "source")
+        self._alive(source, worker)
+        if self._commits_to_fail:
+            self._commits_to_fail -= 1
+            raise ConnectionError("not now")
+        for partition, position in positions.items():
+            assert position >= self.committed.get(partition, 0), f"the commit of {partition} went backwards"
+            self._all_ended(partition, position)
+            self.committed[partition] = position
+
+    def _alive(self, do: Do, worker: int) -> None:
+        assert (do.name, "opened", worker) in self.log, f"{do.name} works before it is open"
+        assert (do.name, "closed", worker) not in self.log, f"{do.name} works after it is closed"
+
+    def _all_ended(self, partition: str, before: int) -> None:
+        """Every row before a committed position has come to its end in every branch, at this very moment."""
+        ended = self._ended()
+        for number in range(before):
+            for end, times in self.plan.outcome(self.plan.row(partition, number)).items():
+                assert ended[end] >= times, f"{partition} is committed at {before}, but {number} has not come to {end}"
+
+    def _ended(self) -> Counter[tuple[str, Key]]:
+        ended = Counter((sink, key) for sink, keys in self.delivered.items() for key in keys)
+        if any(do.reject for do in self.plan.stages):
+            ended.update(self.buried())
+        return ended
+
+    def buried(self) -> Counter[tuple[str, Key]]:
+        """The dead letters on disk."""
+        return Counter((letter.stage, key_of(letter.row)) for letter in self.store.dead_letters(self.name))
+
+    # Running
+
+    def go(self, operator: Callable[[Commands], None] = lambda commands: None) -> Report:
+        """Run to the end of the report. ``operator`` runs beside it and sends signals."""
+        reports: list[Report] = []
+
+        def main() -> None:
+            commands = Commands(self.scheduler)
+            self.run = Run(
+                self.plan.pipeline(self.name, self.store.directory, self),
+                self.store,
+                primitives=self.scheduler,
+                changed=lambda: commands.put(CHANGED),
+                on_event=self.scheduler.note,
+            )
+            self.scheduler.start("operator", lambda: operator(commands))
+            reports.append(supervise(self.run, commands, _Nobody()))  # type: ignore[arg-type]
+
+        self.scheduler.run(main)
+        return reports[0]
+
+    # The oracle
+
+    def check(self, report: Report, *, abandoned: bool = False) -> None:
+        """Raises AssertionError where the run did not keep its promises. ``abandoned``: somebody asked for that."""
+        assert report.balance.faults == []
+        assert abandoned or report.abandoned_because is None, f"{report.abandoned_because}\n{report.stuck}"
+        failures = [failure for failure in report.failures if not (abandoned and "not now" in failure.error)]
+        assert self.broke == bool(failures), report.failures
+        for failure in failures:
+            assert "Broken" in failure.error, failure.traceback
+        self._check_rows(report)
+        self._check_order(report)
+        check_events(self.plan, report.events)
+        if report.failures:
+            assert report.exit_code == EXIT_STOPPED
+        elif report.abandoned_because is None:
+            assert report.exit_code == EXIT_DRAINED
+            self._check_complete(report)
+        else:
+            assert report.exit_code in (EXIT_ABANDONED, EXIT_DRAINED)
+
+    def _check_rows(self, report: Report) -> None:
+        expected: Counter[tuple[str, Key]] = Counter()
+        for partition, end in self.given.items():
+            for number in range(end):
+                expected += self.plan.outcome(self.plan.row(partition, number))
+        ended = self._ended()
+        assert ended <= expected, f"never to be expected: {ended - expected}"
+        for partition, end in self.committed.items():
+            self._all_ended(partition, end)
+        delivered = sum(len(keys) for keys in self.delivered.values())
+        stopped_short = report.abandoned_because is not None
+        assert report.balance.delivered == delivered or (stopped_short and report.balance.delivered < delivered)
+        assert report.dead_letters == sum(self.buried().values())
+
+    def _check_complete(self, report: Report) -> None:
+        """Drained: everything that was read has come to its end, and is committed."""
+        expected: Counter[tuple[str, Key]] = Counter()
+        for partition, end in self.committed.items():
+            for number in range(end):
+                expected += self.plan.outcome(self.plan.row(partition, number))
+        assert self._ended() == expected
+        assert report.balance.abandoned == 0
+        assert report.balance.read == sum(self.committed.values())
+        assert all(entry.complete for entry in report.committed)
+        if report.reason == "end of input":
+            assert self.committed == self.given
+        for do in self.plan.stages:
+            for worker in range(do.workers):
+                assert (do.name, "closed", worker) in self.log
+                if do.kind == "transform" and not do.by_row:
+                    assert (do.name, "flushed", worker) in self.log, f"{do.name} was not flushed"
+
+    def _check_order(self, report: Report) -> None:
+        for do in self.plan.stages:
+            if do.key is not None:
+                homes: dict[Any, int] = {}
+                for worker, row in self.worked[do.name]:
+                    assert homes.setdefault(row[do.key], worker) == worker, f"{do.name}: one key at two workers"
+            if (do.key is not None or do.workers == 1) and self._fed_in_order(do):
+                self._rising(do)
+
+    def _rising(self, do: Do) -> None:
+        last: dict[Any, tuple[int, str]] = {}
+        for _, row in self.worked[do.name]:
+            group = (row["p"], row[do.key] if do.key is not None else None)
+            assert last.get(group, (-1, "")) < (row["n"], row["c"]), f"{do.name}: {row} comes after {last[group]}"
+            last[group] = (row["n"], row["c"])
+
+    def _fed_in_order(self, do: Do) -> bool:
+        """Rows come to the stage in the order of their partition: through single or ordered workers, on one way."""
+        if do.kind == "source" or len(do.inputs) != 1:
+            return False
+        before = next(other for other in self.plan.stages if other.name == do.inputs[0])
+        if before.kind == "source":
+            return True
+        alone = before.workers == 1 or (before.ordered and not before.buffers and before.key is None)
+        return alone and self._fed_in_order(before)
+
+
+def check_events(plan: Plan, events: list[dict[str, Any]]) -> None:
+    """The events of the stages came in the order of their lifecycle, and of the graph."""
+    place = {(event["stage"], event["event"]): index for index, event in enumerate(events)}
+    assert len(place) == len(events), "an event was told twice"
+
+    def before(first: tuple[str, str], second: tuple[str, str]) -> None:
+        if first in place and second in place:
+            assert place[first] < place[second], f"{second} was told before {first}"
+
+    for do in plan.stages:
+        for first, second in pairwise(LIFECYCLE):
+            before((do.name, first), (do.name, second))
+        before((do.name, "drained"), (do.name, "output closed"))
+        before((do.name, "drained"), (do.name, "closed"))
+        for upstream in do.inputs:
+            before((do.name, "opened"), (upstream, "opened"))
+            for point in ("input closed", "drained"):
+                before((upstream, "output closed"), (do.name, point))
+                went_on = (upstream, "opened") in place and (upstream, "failed") not in place
+                if went_on and (do.name, point) in place:
+                    assert (upstream, "output closed") in place, f"{do.name} came to {point} without {upstream}"
