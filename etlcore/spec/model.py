@@ -106,5 +106,7 @@ class Pipeline:
     stages: tuple[Stage, ...]
     directory: Path
     file: Path | None = None
+    version: str | None = None
+    """The SHA-256 of the file's bytes, in hexadecimal."""
     shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT
     commit_interval: float = DEFAULT_COMMIT_INTERVAL

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -43,7 +45,8 @@ def load(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SpecError([Problem(None, f"{file}: cannot be read: {reason}", _other_file(file))]) from None
-    return load_text(decode(data, file), file=file, plugins=plugins, environ=environ)
+    pipeline = load_text(decode(data, file), file=file, plugins=plugins, environ=environ)
+    return replace(pipeline, version=hashlib.sha256(data).hexdigest())
 
 
 def load_text(
