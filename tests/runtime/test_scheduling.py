@@ -201,5 +201,5 @@ def test_a_worker_that_locks_twice_is_told() -> None:
         with lock, lock:
             pass
 
-    with pytest.raises(AssertionError, match="main locks the lock of .* twice"):
+    with pytest.raises(AssertionError, match=r"main locks the lock of .* twice"):
         scheduler.run(main)
