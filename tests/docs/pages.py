@@ -7,6 +7,7 @@ A fenced block may have a mark, an HTML comment on the line above it:
     <!-- wrong -->                  a pipeline that is wrong on purpose
     <!-- not run: WHY -->           commands that the tests leave out
     <!-- not compared: WHY -->      commands whose output differs every time; they are run
+    <!-- needs: PROGRAM -->         commands that are run where that program is installed
     <!-- in another terminal -->    a server; it goes on while the commands further down are run
 
 Several marks stand in several lines.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_MARK = re.compile(r"<!-- (file|fragment|wrong|not run|not compared|in another terminal)(?:: (.+?))? -->")
+_MARK = re.compile(r"<!-- (file|fragment|wrong|needs|not run|not compared|in another terminal)(?:: (.+?))? -->")
 _FENCE = re.compile(r"(`{3,})(\w*)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -83,7 +84,12 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
 
 def prose(page: Path) -> str:
     """A page's text without its blocks of code."""
-    return re.sub(r"^(`{3,}).*?^\1\s*$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return without_blocks(page.read_text(encoding="utf-8"))
+
+
+def without_blocks(text: str) -> str:
+    """The text without what is fenced."""
+    return re.sub(r"^(`{3,}).*?^\1\s*$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def links(page: Path) -> list[str]:

@@ -69,7 +69,7 @@ def settled(text: str) -> list[str]:
 _CHANGING = (
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?", "TIME"),
     (r"\b1[5-9]\d{8}(\d{6})?\b", "TIME"),
-    (r"\b\d+(\.\d+)? s\b", "N s"),
+    (r"\b\d+(\.\d+)? ?s\b", "N s"),
     (r'"(seconds|elapsed|at|left|age)": \d+(\.\d+)?', r'"\1": N'),
     (r'"run": "[0-9a-f]{12}"', '"run": "RUN"'),
     (r'"consumer": "[^"]+"', '"consumer": "NAME"'),
@@ -118,12 +118,19 @@ class Terminal:
             target.write_text(block.text, encoding="utf-8")
             if target.name == "pyproject.toml":
                 self._install(target)
-        elif block.language in LANGUAGES and "not run" not in block.marks:
+        elif block.language in LANGUAGES and self._can_run(block):
             for step in steps(block):
                 if "in another terminal" in block.marks:
                     yield step, self._serve(step.command)
                 else:
                     yield step, self.run(step.command)
+
+    @staticmethod
+    def _can_run(block: Block) -> bool:
+        program = block.marks.get("needs")
+        return "not run" not in block.marks and (
+            program is None or shutil.which(program, path=_environment(Path())["PATH"]) is not None
+        )
 
     def run(self, command: str) -> str:
         """What a command prints, to both of its outputs. Raises TimeoutError."""
@@ -176,8 +183,16 @@ class Terminal:
 
 def _environment(home: Path) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in ("TMPDIR",) if name in os.environ}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**inherited, "PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    if "ALIYUNLOG" in os.environ:  # where the official command line client is; it has an environment of its own
+        path.append(str(Path(os.environ["ALIYUNLOG"]).parent))
+    return {
+        **inherited,
+        "PATH": os.pathsep.join(path),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 def _read_until(process: subprocess.Popen[bytes], mark: str, command: str, *, inclusive: bool = False) -> str:
