@@ -10,6 +10,7 @@ import click
 OWN = {
     "run": ("etlcore.cli.run:run", "Run a pipeline until its sources end or it is stopped."),
     "check": ("etlcore.cli.check:check", "Say what is wrong with pipeline files, without running them."),
+    "explain": ("etlcore.cli.explain:explain", "Say what becomes of a row in any failure, and how stages run."),
 }
 """Verb: where its click command is, and its line in the help."""
 

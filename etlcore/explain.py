@@ -1,0 +1,184 @@
+"""What a pipeline guarantees, for each way from a source to a sink, and what every kind of end costs there.
+
+The guarantee follows from what the components declare and from the stages' error policies; nothing is opened or read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from etlcore.components import Sink, Source, TransactionalSink, Transform
+from etlcore.runtime.graph import Graph
+from etlcore.spec.model import Pipeline, Stage
+
+Guarantee = Literal["at-most-once", "at-least-once", "effectively-once"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One path from a source to a sink, and what it guarantees."""
+
+    stages: tuple[str, ...]
+    guarantee: Guarantee
+    why: tuple[str, ...]
+    costs: tuple[tuple[str, str], ...]
+    """What an end of this kind costs: ``(kind of end, cost)``."""
+    more: tuple[str, ...]
+    """What to change for a stronger guarantee; empty when there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stages": list(self.stages),
+            "guarantee": self.guarantee,
+            "why": list(self.why),
+            "costs": [{"end": end, "cost": cost} for end, cost in self.costs],
+            "more": list(self.more),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What a stage will run with."""
+
+    stage: str
+    component: str
+    workers: int
+    queue: str
+    batch: str
+    order: str
+    on_error: str
+
+
+def explain(pipeline: Pipeline) -> list[Way]:
+    """Every way from a source to a sink, in the order of the file."""
+    graph = Graph(pipeline)
+    return [_way(pipeline, path) for path in _paths(graph)]
+
+
+def plan(pipeline: Pipeline) -> list[StagePlan]:
+    """How each stage will run, in the order of draining."""
+    return [_stage_plan(node.stage) for node in Graph(pipeline)]
+
+
+def _paths(graph: Graph) -> Iterator[tuple[Stage, ...]]:
+    def walk(name: str, before: tuple[Stage, ...]) -> Iterator[tuple[Stage, ...]]:
+        node = graph[name]
+        path = (*before, node.stage)
+        if node.stage.kind == "sink":
+            yield path
+        for target in dict.fromkeys(t for targets in node.targets.values() for t in targets):
+            yield from walk(target, path)
+
+    for node in graph:
+        if node.stage.kind == "source":
+            yield from walk(node.stage.name, ())
+
+
+def _way(pipeline: Pipeline, path: tuple[Stage, ...]) -> Way:
+    source, sink = path[0], path[-1]
+    why: list[str] = []
+    more: list[str] = []
+    guarantee = _guarantee(path, why, more)
+    for stage in path:
+        if stage.on_error.then == "drop":
+            why.append(f"{stage.name} drops rows that fail: such a row is counted, and its content is lost")
+            more.append(f"{stage.name}: on_error: dead_letter keeps rows that fail, with the reason")
+        elif stage.on_error.then == "dead_letter":
+            why.append(f"rows that fail in {stage.name} are kept as dead letters, and count as come to their end")
+    return Way(
+        stages=tuple(stage.name for stage in path),
+        guarantee=guarantee,
+        why=tuple(why),
+        costs=tuple(_costs(pipeline, guarantee, source, sink)),
+        more=tuple(dict.fromkeys(more)),
+    )
+
+
+def _guarantee(path: tuple[Stage, ...], why: list[str], more: list[str]) -> Guarantee:
+    source, sink = path[0], path[-1]
+    assert issubclass(source.cls, Source)
+    assert issubclass(sink.cls, Sink)
+    if not source.cls.replayable:
+        why.append(f"{source.name} ({source.component}) cannot read again what it has given once")
+        more.append(f"{source.name}: a source that keeps positions (files, sls) can read again after a crash")
+        return "at-most-once"
+    why.append(f"{source.name} ({source.component}) is committed only for rows that have come to their end")
+    if issubclass(sink.cls, TransactionalSink):
+        why.append(f"{sink.name} ({sink.component}) keeps the rows and the source's positions in one transaction")
+        return "effectively-once"
+    if not sink.cls.idempotent:
+        why.append(f"{sink.name} ({sink.component}) writes a row again when it is read again")
+        more.append(
+            f"{sink.name}: a transactional sink (sqlite) or one that overwrites by key makes repetition harmless"
+        )
+        return "at-least-once"
+    unsteady = [s for s in path if issubclass(s.cls, Transform) and not s.cls.deterministic]
+    if unsteady:
+        names = ", ".join(f"{s.name} ({s.component})" for s in unsteady)
+        why.append(f"{sink.name} ({sink.component}) overwrites what is written again, but {names} may give other rows")
+        more.append(f"{names}: a transform that is deterministic makes repetition harmless")
+        return "at-least-once"
+    why.append(f"{sink.name} ({sink.component}) writing a row again leaves the same result")
+    return "effectively-once"
+
+
+def _costs(pipeline: Pipeline, guarantee: Guarantee, source: Stage, sink: Stage) -> Iterator[tuple[str, str]]:
+    yield "end of input, or a first signal", "nothing"
+    timeout = f"{pipeline.shutdown_timeout:g} s"
+    flight = "what is in the queues and in work"
+    if guarantee == "at-most-once":
+        lost = f"{flight} is lost: {source.name} cannot read it again"
+        yield f"a stop that takes longer than {timeout}, or a second signal", lost
+        yield "a stage that stops the run", lost
+        yield "a crash (kill -9, power)", lost
+        return
+    again = f"{flight} is read again"
+    harmless = " and leaves the same result" if guarantee == "effectively-once" else f"; {sink.name} may get it twice"
+    yield f"a stop that takes longer than {timeout}, or a second signal", again + harmless
+    yield "a stage that stops the run", again + harmless
+    if issubclass(sink.cls, TransactionalSink):
+        yield "a crash (kill -9, power)", again + harmless
+    else:
+        since = f"what was delivered in the last {pipeline.commit_interval:g} s, and {flight}, is read again"
+        yield "a crash (kill -9, power)", since + harmless
+
+
+def _stage_plan(stage: Stage) -> StagePlan:
+    source = stage.kind == "source"
+    take = stage.take
+    batch = [f"{take.rows:,} rows"] if take.rows is not None else []
+    batch += [_size(take.bytes)] if take.bytes is not None else []
+    batch += [f"within {take.seconds:g} s"] if take.seconds else []
+    return StagePlan(
+        stage=stage.name,
+        component=stage.component,
+        workers=stage.workers,
+        queue="-" if source else f"{stage.queue.rows:,} rows, {_size(stage.queue.bytes)}",
+        batch="-" if source else ", ".join(batch) or "as they come",
+        order=_order(stage),
+        on_error=_policy(stage),
+    )
+
+
+def _order(stage: Stage) -> str:
+    if stage.key is not None:
+        return f"kept within {stage.key}"
+    if stage.ordered or stage.workers == 1:
+        return "kept"
+    return "-" if stage.kind == "source" else "not kept"
+
+
+def _policy(stage: Stage) -> str:
+    policy = stage.on_error
+    parts = [f"{policy.retries} retries"] if policy.retries else []
+    parts += [f"pause after {policy.breaker} failures in a row"] if policy.breaker is not None else []
+    return ", ".join([*parts, policy.then.replace("_", " ")])
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= factor:
+            return f"{count / factor:g} {unit}"
+    return f"{count} B"

@@ -1,0 +1,85 @@
+"""What `etl explain` says a pipeline guarantees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from etlcore.cli.explain import explain as verb
+from etlcore.explain import explain, plan
+from etlcore.spec import load_text
+
+FILES = "in: {source: files, with: {path: x.jsonl}}"
+KEEPS = "sel: {transform: select, with: {columns: [a]}}"
+FUNCTION = 'fun: {transform: python, with: {call: "json:dumps"}}'
+LOSES = "out: {sink: console}"
+OVERWRITES = "out: {sink: blackhole}"
+
+
+def text(*stages: str) -> str:
+    return "stages:\n" + "".join(f"  {stage}\n" for stage in stages)
+
+
+@pytest.mark.parametrize(
+    ("stages", "guarantee", "because"),
+    [
+        ((FILES, KEEPS, LOSES), "at-least-once", "out (console) writes a row again"),
+        ((FILES, KEEPS, OVERWRITES), "effectively-once", "leaves the same result"),
+        ((FILES, FUNCTION, OVERWRITES), "at-least-once", "fun (python) may give other rows"),
+        (('in: {source: python, with: {call: "json:loads"}}', LOSES), "at-most-once", "cannot read again"),
+    ],
+)
+def test_the_guarantee_follows_from_what_components_declare(
+    stages: tuple[str, ...], guarantee: str, because: str
+) -> None:
+    (way,) = explain(load_text(text(*stages), file="p.yaml"))
+    assert way.guarantee == guarantee
+    assert any(because in reason for reason in way.why), way.why
+    assert bool(way.more) == (guarantee != "effectively-once")
+
+
+def test_every_way_is_named() -> None:
+    pipeline = load_text(
+        text(
+            FILES,
+            "a: {transform: select, from: in, with: {columns: [a]}}",
+            "b: {transform: select, from: in, with: {columns: [a]}}",
+            "out: {sink: console, from: [a, b]}",
+            "too: {sink: blackhole, from: b}",
+        ),
+        file="p.yaml",
+    )
+    assert {way.stages: way.guarantee for way in explain(pipeline)} == {
+        ("in", "a", "out"): "at-least-once",
+        ("in", "b", "out"): "at-least-once",
+        ("in", "b", "too"): "effectively-once",
+    }
+
+
+def test_rows_that_are_dropped_are_said_to_be() -> None:
+    stages = (FILES, "sel: {transform: select, on_error: drop, with: {columns: [a]}}", OVERWRITES)
+    (way,) = explain(load_text(text(*stages), file="p.yaml"))
+    assert any("sel drops rows that fail" in reason for reason in way.why)
+    assert any("on_error: dead_letter" in change for change in way.more)
+
+
+def test_the_plan_of_a_stage() -> None:
+    policy = "{retries: 3, then: dead_letter}"
+    stages = (FILES, f"out: {{sink: console, queue: 20, batch: {{rows: 5, seconds: 1}}, on_error: {policy}}}")
+    out = plan(load_text(text(*stages), file="p.yaml"))[1]
+    assert (out.queue, out.batch, out.order) == ("20 rows, 64 MiB", "5 rows, within 1 s", "kept")
+    assert out.on_error == "3 retries, pause after 50 failures in a row, dead letter"
+
+
+def test_the_verb_writes_text_and_json(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(text(FILES, KEEPS, LOSES))
+    said = CliRunner().invoke(verb, [str(file)], catch_exceptions=False)
+    assert "in -> sel -> out: at-least-once" in said.output
+    assert "a crash (kill -9, power)" in said.output
+    data = json.loads(CliRunner().invoke(verb, [str(file), "--json"], catch_exceptions=False).output)
+    assert data["ways"][0]["guarantee"] == "at-least-once"
+    assert [stage["stage"] for stage in data["stages"]] == ["in", "sel", "out"]
