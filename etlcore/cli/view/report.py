@@ -34,10 +34,12 @@ def report_lines(report: Report, pipeline: Pipeline, state_file: str, *, debuggi
     """The whole report, line by line. ``debugging``: tracebacks have been shown already."""
     yield f"{report.pipeline}: {_ending(report)}, {in_words(report.seconds)}", HEAD
     yield from ((line, "") for line in _table(report.stages))
-    yield from _balance(report.balance)
+    yield from _balance(report.balance, sum(report.dropped.values()))
     yield from _committed(report.committed)
     if report.dead_letters:
         yield f"dead letters: {count(report.dead_letters)}, in {state_file}", ""
+    for stage, rows in report.dropped.items():
+        yield f"dropped: {stage}: {plural(rows, 'row')} that failed, as its on_error says", BAD
     yield from _stuck(report)
     yield from _failures(report.failures)
     if report.failures and not debugging:
@@ -48,7 +50,9 @@ def report_lines(report: Report, pipeline: Pipeline, state_file: str, *, debuggi
 
 def _ending(report: Report) -> str:
     reason = report.reason
-    if reason.startswith("SIG"):
+    if reason == report.abandoned_because:  # nobody asked for a stop before
+        reason = "end of input"
+    elif reason.startswith("SIG"):
         reason = f"stopped by {reason}"
     return f"{reason}; abandoned at {report.abandoned_because}" if report.abandoned_because else reason
 
@@ -84,13 +88,14 @@ def _number(number: int, never: bool) -> str:
     return "-" if never and not number else count(number)
 
 
-def _balance(balance: Balance) -> Iterator[Line]:
+def _balance(balance: Balance, dropped: int) -> Iterator[Line]:
     came = [f"{count(balance.read)} read"]
     came += [f"{count(rows)} {word}" for rows, word in ((balance.copied, "copied"), (balance.added, "added")) if rows]
     went = [
         f"{count(balance.delivered)} delivered",
         f"{count(balance.filtered)} filtered",
-        f"{count(balance.dead)} dead-lettered",
+        f"{count(max(0, balance.dead - dropped))} dead-lettered",
+        *([f"{count(dropped)} dropped"] if dropped else []),
         f"{count(balance.abandoned)} abandoned",
     ]
     if balance.holds:

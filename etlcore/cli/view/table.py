@@ -13,7 +13,14 @@ from etlcore.runtime.status import Late, StageStatus
 
 STYLES = {"": "", "head": "bold", "good": "green", "bad": "red"}
 
-_STATES = {"running": "green", "draining": "yellow", "flushing": "yellow", "failed": "red", "done": "dim"}
+_STATES = {
+    "running": "green",
+    "paused": "red",
+    "draining": "yellow",
+    "flushing": "yellow",
+    "failed": "red",
+    "done": "dim",
+}
 _BAR = 8  # characters of a queue's bar
 
 # Columns with the width of the terminal from which on they are shown.
