@@ -6,17 +6,19 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from etlcore.runtime import history
 from etlcore.runtime.report import Report, stage_row
 from etlcore.runtime.run import Event, Run
 from etlcore.runtime.status import Late
 from etlcore.runtime.supervisor import CHANGED, Watcher, supervise
+from etlcore.state import StateError
 
 if TYPE_CHECKING:
     from etlcore.plugins import Plugins
     from etlcore.spec.model import Pipeline
-    from etlcore.state import StateStore
+    from etlcore.state import RunLock, RunRecord, StateStore
 
 log = logging.getLogger("etlcore")
 
@@ -38,11 +40,13 @@ def execute(
     *,
     plugins: Plugins | None = None,
     commands: SimpleQueue[str] | None = None,
+    lock: RunLock | None = None,
+    kind: Literal["run", "replay"] = "run",
 ) -> Report:
     """Run the pipeline to its end and return the drain report.
 
-    ``commands`` brings names of stop signals (see `etlcore.runtime.signals`); ``plugins`` are told of drained stages.
-    Raises StateError when the state file cannot be read.
+    ``commands`` brings names of stop signals (see `etlcore.runtime.signals`); ``plugins`` are told of drained stages;
+    ``lock`` is told the run's id. Raises StateError when the state file cannot be read and written.
     """
     queue: SimpleQueue[str] = SimpleQueue() if commands is None else commands
     safe = _Safe(audience)
@@ -53,8 +57,22 @@ def execute(
             plugins.stage_drained(pipeline.name, event.stage, stage_counts(run, event.stage))
 
     run = Run(pipeline, store, changed=lambda: queue.put(CHANGED), on_event=on_event)
+    record = history.begun(run, kind)
+    store.save_run(record)
+    if lock is not None:
+        lock.note_run(run.id)
     with audience.showing(run):
-        return supervise(run, queue, safe)
+        report = supervise(run, queue, safe)
+    _keep(store, history.ended(record, report))
+    return report
+
+
+def _keep(store: StateStore, record: RunRecord) -> None:
+    """How the run ended, for the history: that it cannot be kept changes nothing for the rows."""
+    try:
+        store.save_run(record)
+    except StateError as error:
+        log.warning("the history will not show how this run ended: %s", error)
 
 
 def _past_barrier(run: Run, event: Event) -> bool:

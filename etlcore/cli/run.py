@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from etlcore.plugins import Plugins
     from etlcore.runtime.report import Report
     from etlcore.spec.model import Pipeline
+    from etlcore.state import RunLock, StateStore
 
 EXIT_WRONG = 2
 _READERS = 3.0  # seconds for who reads standard error, when somebody waits for the end
@@ -103,16 +105,20 @@ def run(**options: Any) -> int:
     Exit codes: 0 drained and balanced; 1 a stage stopped the run; 2 the pipeline or the command line is wrong;
     3 rows were abandoned; 4 the ledger does not balance, which is a bug in etlcore.
     """
+    return perform(Options(**options), Execution)
+
+
+def perform(given: Options, kind: Callable[[Options, TextView | JsonView, Margins], Execution]) -> int:
+    """Do what an `Execution` of that kind does, in front of the view that the options ask for; gives the exit code."""
     from etlcore.cli.startup import StoppedEarly, margins
     from etlcore.cli.view.choice import choose_view
     from etlcore.cli.view.logs import logging_to
 
-    given = Options(**options)
     view = choose_view(given.log_format, given.level, quiet=given.quiet)
     with logging_to(view.record, given.level):
         try:
             with margins() as around:
-                return _Execution(given, view, around).go()
+                return kind(given, view, around).go()
         except StoppedEarly as stopped:
             view.say(f"{stopped.signal_name} before the run had begun: nothing was read")
             return 0
@@ -120,8 +126,10 @@ def run(**options: Any) -> int:
             view.lines.finish()
 
 
-class _Execution:
+class Execution:
     """One `etl run`, from the options to the exit code."""
+
+    what: ClassVar[Literal["run", "replay"]] = "run"
 
     def __init__(self, given: Options, view: TextView | JsonView, around: Margins) -> None:
         self._given = given
@@ -130,9 +138,8 @@ class _Execution:
 
     def go(self) -> int:
         from etlcore.plugins import Plugins
-        from etlcore.runtime.signals import stop_signals
         from etlcore.spec import SpecError
-        from etlcore.state import StateError, StateStore
+        from etlcore.state import StateError, hold
 
         plugins = Plugins()
         try:
@@ -143,18 +150,25 @@ class _Execution:
         wrong = self._cannot_begin(pipeline)
         if wrong:
             return self._refuse(wrong)
-        commands: SimpleQueue[str] = SimpleQueue()
-        with StateStore(self._given.state_directory) as store:
-            with stop_signals(commands):
-                from etlcore.cli.execution import execute
+        try:
+            with hold(self._given.state_directory, pipeline.name, self.what) as lock, self._store() as store:
+                return self._perform(pipeline, plugins, store, lock)
+        except StateError as error:
+            return self._refuse(str(error))
 
-                try:
-                    report = execute(pipeline, store, self._view, plugins=plugins, commands=commands)
-                except StateError as error:
-                    return self._refuse(str(error))
-                code = self._hand_in(report, pipeline, str(store.file), plugins)
-                self._around.exit_code = code
-            return self._leave(code, report)
+    def _perform(self, pipeline: Pipeline, plugins: Plugins, store: StateStore, lock: RunLock) -> int:
+        from etlcore.cli.execution import execute
+        from etlcore.runtime.signals import stop_signals
+
+        commands: SimpleQueue[str] = SimpleQueue()
+        with stop_signals(commands):
+            prepared = self._prepare(pipeline, store)
+            if isinstance(prepared, int):
+                return prepared
+            report = execute(prepared, store, self._view, plugins=plugins, commands=commands, lock=lock, kind=self.what)
+            code = self._hand_in(report, prepared, store, plugins)
+            self._around.exit_code = code
+        return self._leave(code, report)
 
     def _load(self, plugins: Plugins) -> Pipeline:
         """The checked pipeline. Raises SpecError."""
@@ -166,6 +180,15 @@ class _Execution:
             pipeline = replace(pipeline, shutdown_timeout=self._given.timeout)
         self._view.know(pipeline)
         listen_to_packages({stage.cls.__module__ for stage in pipeline.stages}, self._given.level)
+        return pipeline
+
+    def _store(self) -> StateStore:
+        from etlcore.state import StateStore
+
+        return StateStore(self._given.state_directory, mask=self._view.mask.text)
+
+    def _prepare(self, pipeline: Pipeline, store: StateStore) -> Pipeline | int:
+        """What is to be run, now that nobody else runs it; or the exit code where there is nothing to run."""
         return pipeline
 
     def _cannot_begin(self, pipeline: Pipeline) -> str:
@@ -195,7 +218,7 @@ class _Execution:
         self._view.say(message, logging.ERROR)
         return EXIT_WRONG
 
-    def _hand_in(self, report: Report, pipeline: Pipeline, state_file: str, plugins: Plugins) -> int:
+    def _hand_in(self, report: Report, pipeline: Pipeline, store: StateStore, plugins: Plugins) -> int:
         """Write the report, show it, and tell the plugins; gives the exit code."""
         from etlcore.cli.view.document import document, write
 
@@ -208,7 +231,7 @@ class _Execution:
                 reason = error.strerror or error
                 self._view.say(f"the report could not be written to {self._given.report}: {reason}", logging.ERROR)
                 code = code or 1
-        self._view.report(report, pipeline, state_file)
+        self._view.report(report, pipeline, str(store.file))
         plugins.run_finished(data)
         return code
 

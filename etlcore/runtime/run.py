@@ -301,6 +301,7 @@ class Run:
                     row=row,
                     time=now,
                     run=self.id,
+                    version=self.pipeline.version,
                     positions=origin,
                     traceback=trace,
                 )

@@ -47,7 +47,7 @@ class RunRecord:
             _text(self.reason),
             self.exit_code,
             None if self.balance is None else json.dumps(dict(self.balance)),
-            None if self.committed is None else json.dumps(dict(self.committed)),
+            None if self.committed is None else json.dumps(dict(self.committed), default=str),
         )
 
     @classmethod
