@@ -47,9 +47,9 @@ class _Picture:
         footer = (Text(line, style="dim") for line in self._footer)
         yield Group(table, *footer)
 
-    def _cells(self, stage: StageStatus, bar: bool) -> dict[str, RenderableType]:
+    def _cells(self, stage: StageStatus, bar: bool) -> dict[str, Text]:
         source = stage.kind == "source"
-        return {
+        cells = {
             "stage": stage.name,
             "workers": f"{stage.busy}/{stage.workers}",
             "in": "-" if source else count(stage.rows_in),
@@ -57,8 +57,9 @@ class _Picture:
             "rows/s": rate(self._moment.rates[stage.name]),
             "queue": "-" if source else self._queue(stage, bar),
             "lag": "-" if stage.lag is None else duration(stage.lag),
-            "state": Text(stage.state, style=_STATES.get(stage.state, "")),
         }
+        shown = {name: Text(cell) for name, cell in cells.items()}  # a plain str could hold what rich takes for markup
+        return shown | {"state": Text(stage.state, style=_STATES.get(stage.state, ""))}
 
     def _queue(self, stage: StageStatus, bar: bool) -> str:
         fill = f"{count(stage.queued)}/{count(stage.queue_rows)}"
