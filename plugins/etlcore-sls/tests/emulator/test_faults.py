@@ -268,7 +268,7 @@ def test_splitting_merging_and_expiry(control: Control, client: LogClient) -> No
     assert control.merge(PROJECT, LOGSTORE, 1) == 6
     control.put(PROJECT, LOGSTORE, [{"n": n} for n in range(4)], shard=6, rows_per_group=1)
     assert control.trim(PROJECT, LOGSTORE, 6, keep=1) == 3
-    assert control.trim(PROJECT, LOGSTORE, 6, keep=1) == 0
+    assert control.trim(PROJECT, LOGSTORE, 6, keep=2) == 0, "what expired does not come back"
     shard = control.state()[PROJECT][LOGSTORE]["shards"][6]
     assert (shard["first"], shard["groups"], shard["rows"], shard["parents"]) == (3, 4, 4, [1, 2])
     assert _pull(client, 6) == 1

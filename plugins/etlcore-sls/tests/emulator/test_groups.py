@@ -120,6 +120,32 @@ def test_a_transfer_is_directed_elsewhere_rather_than_moving_another_shard() -> 
     assert sorted(play.beat("b") + play.beat("c")) == [2, 3]
 
 
+def test_what_is_on_its_way_is_moved_rather_than_what_is_in_work_even_if_that_is_newer() -> None:
+    play = Play(4)
+    play.beat("a")
+    play.beat("b")
+    play.split(0, 4, 5)
+    assert play.states()[2] == play.states()[3] == "transfer"
+    assert (play.owners()[4], play.owners()[5]) == ("a", "b")
+    play.beat("c")
+    moving = {shard: lease.next_owner for shard, lease in play.group.leases.items() if lease.next_owner}
+    assert moving[3] == "c", "it was on its way from a to b"
+    assert 5 not in moving, "b works on it"
+
+
+def test_a_transfer_is_called_off_when_the_holder_becomes_the_least_busy() -> None:
+    play = Play(4)
+    play.beat("a")
+    play.beat("b")
+    assert play.states() == {0: "already_alloc", 1: "already_alloc", 2: "transfer", 3: "transfer"}
+    for shard in (0, 1):
+        play.shards[shard] = ShardFacts(end=100, readonly=True)
+        play.commit(shard, 100, "a")
+    assert play.states() == {0: "over", 1: "over", 2: "transfer", 3: "already_alloc"}
+    assert play.owners()[3] == "a"
+    assert ("transfer_cancelled", {"shard": 3, "consumer": "a"}) in play.events
+
+
 def test_the_shards_of_a_consumer_that_timed_out_go_to_the_others() -> None:
     play = Play(4)
     play.beat("a")
@@ -320,6 +346,17 @@ def test_grandchildren_wait_for_all_their_ancestors() -> None:
     assert play.states() == {0: "over", 1: "already_alloc", 2: "already_alloc", 3: "wait", 4: "wait"}
     play.commit(1, 100, "a")
     assert play.states()[3] == "already_alloc"
+
+
+def test_a_grandchild_waits_even_if_only_its_grandparent_was_set_back() -> None:
+    play = Play(1, order=True)
+    play.split(0, 1)
+    play.split(1, 2)
+    play.beat("a")
+    play.commit(0, 100, "a")
+    play.commit(0, 50, force=True)
+    play.commit(1, 100, force=True)
+    assert play.states() == {0: "already_alloc", 1: "over", 2: "wait"}
 
 
 def test_a_merged_shard_waits_for_both_its_parents() -> None:

@@ -109,6 +109,23 @@ def _end(client: LogClient, shard: int) -> str:
     return str(client.get_end_cursor(PROJECT, LOGSTORE, shard).get_cursor())
 
 
+def test_a_checkpoint_is_on_disk_when_its_write_is_answered(tmp_path: Path) -> None:
+    data = str(tmp_path / "data.db")
+    first = EmulatorProcess(data=data)
+    first.control.create(PROJECT, LOGSTORE, shards=1)
+    first.control.put(PROJECT, LOGSTORE, [{"n": 1}])
+    client = _client(first.endpoint)
+    client.create_consumer_group(*PLACE, 60)
+    client.heart_beat(*PLACE, "a", [])
+    end = _end(client, 0)
+    client.update_check_point(*PLACE, 0, end, "a", force_success=False)
+    os.kill(first.pid, signal.SIGKILL)
+    first.close()
+    with EmulatorProcess(data=data) as second:
+        (entry,) = _client(second.endpoint).get_check_point(*PLACE).get_consumer_group_check_points()
+    assert (entry["checkpoint"], entry["consumer"]) == (end, "a")
+
+
 def test_waiting_children_still_wait_after_a_restart_even_if_order_was_changed_since(tmp_path: Path) -> None:
     data = str(tmp_path / "data.db")
     with Emulator(Settings(data=data)) as first:

@@ -123,6 +123,18 @@ def test_it_dies_with_the_process_that_started_it(start: Start, number: int) -> 
     _wait_until_gone(port)
 
 
+def test_it_ends_when_its_standard_input_does(start: Start) -> None:
+    process = start(*COMMAND, "--parent-pipe", "--announce", "--quiet", "--no-samples")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("[]\n")
+    process.stdin.flush()
+    port = json.loads(process.stdout.readline())["port"]
+    assert _answers(port)
+    assert process.communicate(timeout=PATIENCE) == ("", ""), "closes standard input, and waits"
+    assert process.returncode == 0
+
+
 # --- the command line ------------------------------------------------------------------------------------------------
 
 
