@@ -61,9 +61,10 @@ def steps(block: Block) -> list[Step]:
 
 def settled(text: str) -> list[str]:
     """The lines of an output with everything replaced that is different every time."""
+    text = "\n".join(line.rstrip() for line in text.splitlines() if not _PASSING.match(line))
     for pattern, instead in _CHANGING:
         text = re.sub(pattern, instead, text)
-    return [line.rstrip() for line in text.splitlines() if not _PASSING.match(line)]
+    return text.splitlines()
 
 
 _CHANGING = (
@@ -77,7 +78,7 @@ _CHANGING = (
     (r'File "[^"]*?([\w.-]+)", line \d+', r'File "\1", line N'),
 )
 
-_PASSING = re.compile(r"(\d+m )?\d+s .* \| queued |draining: waiting for ")
+_PASSING = re.compile(r"(\d+h |\d+m )?[\d.]+[sm] .* \| queued |draining: ")
 """Lines that a run prints when it takes long."""
 
 

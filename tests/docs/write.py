@@ -16,13 +16,13 @@ from tests.docs.pages import ROOT, Block, blocks_of, name, pages
 from tests.docs.terminal import Terminal, settled
 
 
-def refreshed(page: Path) -> str:
-    """The page's text as it should be."""
-    text = with_options(page.read_text(encoding="utf-8"))
+def refreshed(text: str, page: str) -> str:
+    """A page's text as it should be; ``page`` is its name."""
+    text = with_options(text)
     lines = text.splitlines(keepends=True)
     changes: list[tuple[int, int, str]] = []
     with tempfile.TemporaryDirectory() as directory, Terminal(Path(directory)) as terminal:
-        for block in blocks_of(text, name(page)):
+        for block in blocks_of(text, page):
             made = _played(terminal, block)
             if made is not None:
                 changes.append((block.line, block.line + block.text.count("\n"), made))
@@ -49,7 +49,7 @@ def main() -> None:
     chosen = [Path(page).resolve() for page in sys.argv[1:]] or pages()
     for page in chosen:
         before = page.read_text(encoding="utf-8")
-        after = refreshed(page)
+        after = refreshed(before, name(page))
         if after != before:
             page.write_text(after, encoding="utf-8")
             sys.stdout.write(f"changed {page.relative_to(ROOT)}\n")
