@@ -1,4 +1,7 @@
-"""Errors as the service returns them: an HTTP status, an error code that clients match on, and a message."""
+"""Errors as the service returns them: an HTTP status, an error code that clients match on, and a message.
+
+Which statuses and codes are assumed is in README.md.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ Each shard of a logstore has a lease in each group. A lease moves through five s
   holder times out; if the next consumer goes away first, the holder keeps it
 
 This is the model that aliyun-log-consumer-java's README describes; it is plain data and a clock handed in, so that
-every transition can be tested as a table.
+every transition can be tested as a table. What it leaves open (when shards are moved, which, and when an empty readonly
+shard is over) is assumed; README.md lists it.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Samples:
 class Settings:
     """Where an emulator listens, what it keeps, whom it trusts, and its limits (sizes in bytes, times in seconds).
 
-    The real service's limits are partly unpublished; these are assumptions, so each can be set.
+    The real service's limits are partly unpublished; these are assumptions (README.md), so each can be set.
     """
 
     host: str = "127.0.0.1"
