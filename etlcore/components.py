@@ -89,8 +89,9 @@ class Context(Protocol):
     """A source's committed position for each partition, as the last run left it."""
 
     def reject(self, rows: Batch | Sequence[Row], reason: str | Sequence[str]) -> None:
-        """Send rows to the dead letters; call it from `Transform.process` or `flush` only.
+        """Send rows to the dead letters; call it from `Source.read`, `Transform.process` or `flush` only.
 
+        A source rejects what it cannot make a row of, before it yields a batch with a position behind it.
         ``reason`` is one text for all the rows, or one for each. The rows must be missing from what `process`
         returns. They are settled as dead-lettered once they are on disk.
         """

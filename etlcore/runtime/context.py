@@ -93,7 +93,7 @@ class WorkerContext:
 
     def reject(self, rows: Batch | Sequence[Row], reason: str | Sequence[str]) -> None:
         if not self.may_reject:
-            raise MisusedContext("context.reject is for a transform's process() and flush() only")
+            raise MisusedContext("context.reject is for a source's read() and a transform's process() and flush() only")
         listed = rows.rows if isinstance(rows, Batch) else list(rows)
         reasons = [reason] * len(listed) if isinstance(reason, str) else list(reason)
         if len(reasons) != len(listed):

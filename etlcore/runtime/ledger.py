@@ -114,6 +114,13 @@ class Account:
             self._copy(rows, branches)
             self._batches += 1
 
+    def rejected(self, rows: int) -> None:
+        """A source has read rows that it cannot make anything of; they are dead letters on disk."""
+        with self._ledger.settling():
+            self.read += rows
+            self._consumed += rows
+            self._dead += rows
+
     def emit(self, rows: int, branches: int) -> None:
         """A transform has made ``rows`` rows and is about to send them to ``branches`` channels."""
         with self._ledger.settling():

@@ -60,9 +60,11 @@ class SourceWorker(StageWorker):
         if self.host.run.stopping.is_set():
             return
         self.doing = "read"
+        self.context.may_reject = True
         reading = self.component.read()
         try:
             for batch in reading:
+                self._bury()
                 if batch is not None and not self._hand_over(batch):
                     break
                 self._commit_when_due()
@@ -70,11 +72,21 @@ class SourceWorker(StageWorker):
                     break
                 self.doing = "read"
             else:
+                self._bury()
                 self.at_end = not self.context.stopping.is_set()  # it may have ended because it saw the stop itself
         finally:
             close = getattr(reading, "close", None)
             if close is not None:
                 close()
+
+    def _bury(self) -> None:
+        """Put on disk what the source itself rejected, before the position behind it can be committed."""
+        rejected, self.context.rejected = self.context.rejected, []
+        if rejected:
+            self.doing = "write dead letters"
+            self.host.run.bury(self.host.name, rejected, [])
+            self.account.rejected(len(rejected))
+            self.tracker.issue(None, len(rejected), holds=0)
 
     def _hand_over(self, batch: Batch) -> bool:
         """Send a batch on, some whole positions at a time; False when the run was stopped before all were begun.

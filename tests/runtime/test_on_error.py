@@ -280,3 +280,20 @@ def test_what_a_failed_attempt_rejected_is_not_rejected_twice(bench: Bench) -> N
     assert report.exit_code == 0
     assert report.balance.dead == 10
     assert sorted(bench.written) == [n for n in range(1000) if n % 100]
+
+
+def test_a_source_rejects_what_it_cannot_read(bench: Bench) -> None:
+    class Torn(Numbers):
+        def read(self) -> Iterator[Batch | None]:
+            for batch in super().read():
+                assert batch is not None
+                self.context.reject([{"line": "{"}], "no JSON")
+                yield batch
+            self.context.reject([{"line": "["}, {"line": "]"}], ["first", "second"])
+
+    bench.source = Torn
+    report = bench.go(sink(bench.sink(lambda batch: None), OnError()))
+    assert report.exit_code == 0
+    assert (report.balance.read, report.balance.delivered, report.balance.dead) == (1012, 1000, 12)
+    assert bench.reasons() == ["no JSON"] * 10 + ["first", "second"]
+    assert bench.store.positions("bench", "numbers") == {"n": 1000}
