@@ -177,6 +177,23 @@ def test_without_announce_a_failure_is_one_line_and_status_2(tmp_path: Path, sta
     assert err == f"etl sls emulator: data file {tmp_path} cannot be opened: Is a directory\n"
 
 
+def test_a_host_that_is_not_this_machine(start: Start) -> None:
+    process = start(*COMMAND, "--host", "no such host", "--no-samples")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("etl sls emulator: cannot listen on no such host: ")
+    assert err.endswith("; --host must be an address of this machine\n")
+
+
+def test_beyond_this_machine_it_warns(start: Start) -> None:
+    process = start(*COMMAND, "--host", "0.0.0.0", "--no-samples", "--announce")
+    assert process.stdout is not None
+    assert _answers(json.loads(process.stdout.readline())["port"])
+    process.terminate()
+    _, err = process.communicate(timeout=PATIENCE)
+    assert "  anyone who reaches this address and knows the access key can read and write\n" in err
+
+
 def test_standard_input_that_is_no_list_of_keys(start: Start) -> None:
     process = start(*COMMAND, "--parent-pipe")
     _, err = process.communicate("hello\n", timeout=PATIENCE)

@@ -13,6 +13,7 @@ from aliyun.log import LogClient
 from etlcore_sls.emulator import Emulator, Settings
 from etlcore_sls.emulator.dispatch import project_of
 from etlcore_sls.emulator.shards import Shard
+from etlcore_sls.pytest_plugin import EmulatorFactory
 
 PROJECT, LOGSTORE = "shop", "access"
 
@@ -72,6 +73,17 @@ def test_as_a_forward_proxy(emulator: Emulator, monkeypatch: pytest.MonkeyPatch,
     client = LogClient(endpoint, key.access_key_id, key.secret, source="s", auth_version=version, region="cn")
     assert client.list_logstore(PROJECT).get_body()["logstores"] == [LOGSTORE]
     assert client.list_project().get_count() == 1
+
+
+def test_on_an_ipv6_address(sls_emulator_factory: EmulatorFactory) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6 loopback")
+    emulator = sls_emulator_factory(host="::1")
+    assert emulator.endpoint == f"http://[::1]:{emulator.port}"
+    assert requests.get(f"{emulator.endpoint}/_emulator/faults", timeout=60).json() == {"result": []}
 
 
 def test_a_proxy_for_https_says_that_it_is_none(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

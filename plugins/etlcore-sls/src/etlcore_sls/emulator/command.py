@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import Any
@@ -124,6 +125,8 @@ def _stop_with_parent(stop: threading.Event) -> None:
 
 def _explain(error: Exception, options: dict[str, Any]) -> str:
     if isinstance(error, OSError):
+        if isinstance(error, socket.gaierror):
+            return f"cannot listen on {options['host']}: {error.strerror}; --host must be an address of this machine"
         place = f"{options['host']}:{options['port']}"
         return f"cannot listen on {place}: {error.strerror or error}; choose another --port, or 0 for a free one"
     return str(error)
