@@ -39,7 +39,9 @@ class LiveLines(Lines):
         self._live: Live | None = None
         self._next: RenderableType | None = None
         """A table that waits to be drawn."""
-        self._shown: RenderableType = Text("")
+        self._shown: RenderableType | None = None
+        """The table as it was last laid out."""
+        self._visible = False
         self._drawn = 0.0
         self._cost = 0.0
         """Seconds that the last drawing took."""
@@ -69,7 +71,8 @@ class LiveLines(Lines):
     def write_above(self, descriptor: int, data: bytes) -> None:
         """Write whole lines of data to the same terminal, above the table. Raises OSError."""
         with self.lock:
-            self._replace(Text(""))
+            if self._visible:
+                self._replace(None)
             write_all(descriptor, data)
             now = time.monotonic()
             # Rows that come thick and fast must not be slowed down by a table between any two of them.
@@ -100,10 +103,12 @@ class LiveLines(Lines):
             self._drawn = time.monotonic()
             self._replace(self._shown)
 
-    def _replace(self, shown: RenderableType) -> None:
+    def _replace(self, shown: RenderableType | None) -> None:
+        """Draw a table, or None: then the cursor stands where the table began."""
         if self._live is not None:
             began = time.monotonic()
-            self._live.update(shown, refresh=True)
+            self._live.update(Text("") if shown is None else shown, refresh=True)
+            self._visible = shown is not None
             self._cost = time.monotonic() - began
 
 
