@@ -62,17 +62,19 @@ def test_a_second_signal_abandons_and_the_next_run_reads_exactly_that_again(gate
     assert run.end() == 3
     assert numbers(run.out) == [0, 1, 2]
     report = gated.json("report.json")
-    left = report["balance"]["read"] - 3
+    done = report["balance"]["delivered"]
+    assert done in (2, 3)  # the third row is printed; whether the sink's worker came to say so is another matter
+    left = report["balance"]["read"] - done
     assert "gated: stopped by SIGINT; abandoned at a second signal (SIGTERM), " in run.err
     assert "still busy: gate: worker 0: 1 row for " in run.err
-    assert f"3 delivered + 0 filtered + 0 dead-lettered + {left} abandoned" in run.err
+    assert f"{done} delivered + 0 filtered + 0 dead-lettered + {left} abandoned" in run.err
     assert f"behind: numbers: worker 0/1: {left} rows read and not committed" in run.err
     assert run.err.splitlines()[-1] == f"exit 3: {left} rows were abandoned; the next run reads them again"
     assert (report["exit_code"], report["abandoned_because"]) == (3, "a second signal (SIGTERM)")
     (gated.path / "open").touch()
     code, out, _ = gated.run("p.yaml")
     assert code == 0
-    assert numbers(out) == list(range(3, 20))
+    assert numbers(out) == list(range(done, 20))
 
 
 def test_a_third_signal_ends_the_process_at_once(gated: Any, numbers: Numbers) -> None:
