@@ -97,7 +97,7 @@ nope: 1
 stages:
   a: {source: generate}
   b: {transform: filter, with: {where: id = 1}, nope: 1, queue: {nope: 1}, batch: {nope: 1}}
-  c: {sink: console}
+  c: {sink: console, on_error: {nope: 1}}
 defaults: {nope: 1}
 shutdown: {nope: 1}
 commit: {nope: 1}
@@ -108,9 +108,9 @@ def test_every_key_of_a_pipeline_file() -> None:
     with pytest.raises(SpecError) as raised:
         load_text(UNKNOWN)
     hints = [problem.hint for problem in raised.value.problems]
-    assert len(hints) == 7
+    assert len(hints) == 8
     keys = {key for hint in hints for key in re.findall(r"`(\w+)`", hint.partition(" may have ")[2])}
-    assert {"stages", "workers", "rows", "seconds", "timeout", "interval"} <= keys
+    assert {"stages", "workers", "rows", "seconds", "timeout", "interval", "then"} <= keys
     assert missing(FILE.read_text(encoding="utf-8"), keys) == []
 
 
