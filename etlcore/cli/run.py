@@ -137,7 +137,7 @@ class Execution:
         self._around = around
 
     def go(self) -> int:
-        from etlcore.plugins import Plugins
+        from etlcore.plugins import PluginError, Plugins
         from etlcore.spec import SpecError
         from etlcore.state import StateError, hold
 
@@ -155,6 +155,8 @@ class Execution:
                 return self._perform(pipeline, plugins, store, lock)
         except StateError as error:
             return self._refuse(str(error))
+        except PluginError as error:
+            return self._refuse(f"{error.message}\n  -> {error.hint}")
 
     def _perform(self, pipeline: Pipeline, plugins: Plugins, store: StateStore, lock: RunLock) -> int:
         from etlcore.cli.execution import execute

@@ -126,7 +126,7 @@ class Run:
 
     def _worker(self, host: StageHost, number: int) -> StageWorker:
         stage = host.stage
-        component: Any = stage.cls()
+        component: Any = _make(stage)
         context = self._context(stage, number)
         component.config = stage.config
         component.context = context
@@ -319,3 +319,17 @@ class Run:
 
     def sources(self) -> list[SourceWorker]:
         return [worker for worker in self.workers if isinstance(worker, SourceWorker)]
+
+
+def _make(stage: Stage) -> Any:
+    """An instance of the stage's component. Raises BrokenPlugin when there is none to be had."""
+    try:
+        return stage.cls()
+    except Exception as error:
+        from etlcore.plugins import BrokenPlugin
+
+        reason = f"{type(error).__name__}: {error}"
+        raise BrokenPlugin(
+            f"stage `{stage.name}`: its {stage.kind} `{stage.component}` cannot be made: {reason}",
+            "a component is made without arguments, and connects to nothing before open(): tell its authors",
+        ) from error

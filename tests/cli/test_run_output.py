@@ -394,3 +394,31 @@ def test_secrets_are_masked_everywhere(place: Any, site: Any) -> None:
         for written in (err, (place.path / "report.json").read_text()):
             for shown in (secret, "a/b", "a%2Fb", 'b\\"c'):
                 assert shown not in written
+
+
+def test_a_component_that_cannot_be_made(place: Any, site: Any) -> None:
+    stage = """
+        from etlcore import Sink
+
+        class Picky(Sink):
+            def __init__(self, colour):
+                pass
+
+            def write(self, batch):
+                pass
+    """
+    plugin = """
+        from etlcore import Component, hookimpl
+
+        @hookimpl
+        def etl_components():
+            yield Component("picky", "sink", "picky_stages:Picky")
+    """
+    site.install("picky", "1.0", {"picky": "picky"}, {"picky.py": plugin, "picky_stages.py": stage})
+    place.env["PYTHONPATH"] = str(site.path)
+    place.write("p.yaml", "stages: {numbers: {source: generate}, out: {sink: picky}}\n")
+    code, out, err = place.run("p.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith("stage `out`: its sink `picky` cannot be made: TypeError: ")
+    assert "  -> a component is made without arguments" in err
+    assert "Traceback" not in err
