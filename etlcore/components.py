@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -141,6 +142,25 @@ class Source(_Component):
         to etlcore's state store.
         """
         raise NotImplementedError  # replaced by the runtime where it is not overridden
+
+    def position_at(self, where: str | datetime) -> Mapping[str, Any]:
+        """``{partition: position}`` at ``"begin"``, ``"end"`` or a time (with a zone): for `etl state reset`.
+
+        Optional, as are the next two. All three are called on a source that has its config and its context but is not
+        open; `close` follows. Raise NotImplementedError with a text for what the source cannot tell.
+        """
+        raise NotImplementedError
+
+    def committed(self) -> Mapping[str, Any]:
+        """The positions that `commit` has made durable; for a source that defines `commit`."""
+        raise NotImplementedError
+
+    def reset(self, positions: Mapping[str, Any]) -> None:
+        """Make these positions the committed ones, forward or back; for a source that defines `commit`.
+
+        Raise when somebody reads there at the moment, with a text that says who and what to do.
+        """
+        raise NotImplementedError
 
 
 class Transform(_Component):
