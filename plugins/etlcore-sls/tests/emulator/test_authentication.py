@@ -172,3 +172,22 @@ def test_a_client_that_signs_its_own_log_date_with_v1(emulator: Emulator, make_c
     headers["x-log-date"] = headers["Date"]
     status, document = _send(emulator, "GET", "/logstores", b"", headers)
     assert (status, document["logstores"]) == (200, [LOGSTORE])
+
+
+def test_the_go_client_names_v1_otherwise_and_signs_the_path_as_it_is_encoded(
+    emulator: Emulator, make_client: ClientFactory
+) -> None:
+    headers = {"Host": f"{PROJECT}.localhost"}
+    path = f"/logstores/{LOGSTORE}%2Eold"
+    make_client()._auth.sign_request("GET", path, {}, headers, b"")
+    headers["Authorization"] = headers["Authorization"].replace("LOG ", "SLS ")
+    del headers["x-log-date"]
+    status, document = _send(emulator, "GET", path, b"", headers)
+    assert (status, document["errorMessage"]) == (404, f"logstore {LOGSTORE}.old does not exist")
+
+
+def test_the_go_client_lists_projects_without_parameters(emulator: Emulator, make_client: ClientFactory) -> None:
+    headers = {"Host": "cn-emulator.log.aliyuncs.com"}
+    make_client(version="v4")._auth.sign_request("GET", "/", {}, headers, b"")
+    status, document = _send(emulator, "GET", "/", b"", headers)
+    assert (status, document["count"]) == (200, 1)

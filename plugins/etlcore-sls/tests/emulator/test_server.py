@@ -23,6 +23,7 @@ PROJECT, LOGSTORE = "shop", "access"
     [
         ("shop.cn-hangzhou.log.aliyuncs.com", "shop"),
         ("shop.cn-hangzhou.log.aliyuncs.com:8080", "shop"),
+        ("cn-hangzhou.log.aliyuncs.com", ""),
         ("shop.127.0.0.1", "shop"),
         ("shop.127.0.0.1:8080", "shop"),
         ("shop.localhost:8080", "shop"),

@@ -55,6 +55,9 @@ def list_projects(call: Call) -> Reply:
 
 @route("get_project", "GET", "/")
 def get_project(call: Call) -> Reply:
+    """The project of the host; without one, the list of all (the Go client asks for it without parameters)."""
+    if not call.project:
+        return list_projects(call)
     return json_reply(call.service.project(call.project).describe(call.service.settings.region))
 
 

@@ -20,19 +20,21 @@ from etlcore_sls.emulator.faults import AFTER, BEFORE, CUT, SLOW, ConnectionCut,
 from etlcore_sls.emulator.service import Service, request_id
 from etlcore_sls.wire.signature import SignedRequest
 
+_SERVICE_DOMAIN = "log.aliyuncs.com"  # one label before it is a region, two are a project and a region
+
 
 def project_of(host: str) -> str:
-    """The project in a Host: its first label, unless the host is an address or a single name.
+    """The project in a Host: its first label, unless the host is an address, a single name, or an endpoint's own.
 
-    ``demo.cn-hangzhou.log.aliyuncs.com`` and ``demo.127.0.0.1:8080`` name the project ``demo``; ``127.0.0.1`` and
-    ``localhost`` name none.
+    ``demo.cn-hangzhou.log.aliyuncs.com`` and ``demo.127.0.0.1:8080`` name the project ``demo``; ``127.0.0.1``,
+    ``localhost`` and ``cn-hangzhou.log.aliyuncs.com`` name none.
     """
     name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        label, dot, _ = name.partition(".")
-        return label if dot else ""
+        label, dot, rest = name.partition(".")
+        return label if dot and rest != _SERVICE_DOMAIN else ""
     return ""
 
 

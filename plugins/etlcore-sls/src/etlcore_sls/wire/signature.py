@@ -14,9 +14,11 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from urllib.parse import quote
 
 V1_SCHEME, V4_SCHEME = "LOG", "SLS4-HMAC-SHA256"
+_V1_SCHEMES = (V1_SCHEME, "SLS")  # the Go client's word for the same
 
 
 class SignatureFormatError(ValueError):
@@ -46,12 +48,12 @@ class Authorization:
 
 
 def parse_authorization(header: str) -> Authorization:
-    """Read ``LOG id:signature`` or ``SLS4-HMAC-SHA256 Credential=id/date/region/sls/aliyun_v4_request,Signature=hex``.
+    """Read ``LOG id:signature`` (or ``SLS …``), or ``SLS4-HMAC-SHA256 Credential=id/date/region/sls/aliyun_v4_request,Signature=hex``.
 
     Raises SignatureFormatError.
     """
     scheme, _, rest = header.strip().partition(" ")
-    if scheme == V1_SCHEME:
+    if scheme in _V1_SCHEMES:
         access_key_id, colon, signature = rest.strip().rpartition(":")
         if colon and access_key_id and signature:
             return Authorization(V1_SCHEME, access_key_id, signature)
@@ -69,21 +71,20 @@ def parse_authorization(header: str) -> Authorization:
 def v1_signatures(request: SignedRequest, secret: str) -> Iterator[str]:
     """Every V1 signature that is right for a request.
 
-    The Python SDK sends ``x-log-date`` without signing it (it is added afterwards); others sign what they send.
+    The Python SDK sends ``x-log-date`` without signing it (it is added afterwards), and signs the path as it is; the Go
+    client signs what it sends, the path as it is encoded in the URL.
     """
     headers = request.headers
     date = headers.get("date") or headers.get("x-log-date", "")
-    resource = request.path
-    if request.params:
-        resource += "?" + "&".join(f"{key}={value}" for key, value in sorted(request.params.items()))
+    query = "&".join(f"{key}={value}" for key, value in sorted(request.params.items()))
     lead = (request.method, headers.get("content-md5", ""), headers.get("content-type", ""), date)
     signed = {name: value for name, value in headers.items() if _is_signed_extra(name)}
     variants = [{name: value for name, value in signed.items() if name != "x-log-date"}]
     if "x-log-date" in signed:
         variants.append(signed)
-    for variant in variants:
+    for path, variant in product(dict.fromkeys((request.path, request.raw_path)), variants):
         extra = "".join(f"{name}:{value}\n" for name, value in sorted(variant.items()))
-        text = "\n".join(lead) + "\n" + extra + resource
+        text = "\n".join(lead) + "\n" + extra + path + (f"?{query}" if query else "")
         yield base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
