@@ -48,9 +48,9 @@ class Authorization:
 
 
 def parse_authorization(header: str) -> Authorization:
-    """Read ``LOG id:signature`` (or ``SLS …``), or ``SLS4-HMAC-SHA256 Credential=id/date/region/sls/aliyun_v4_request,Signature=hex``.
+    """Read ``LOG id:signature`` or ``SLS4-HMAC-SHA256 Credential=id/date/region/sls/aliyun_v4_request,Signature=hex``.
 
-    Raises SignatureFormatError.
+    The Go client writes ``SLS`` for ``LOG``. Raises SignatureFormatError.
     """
     scheme, _, rest = header.strip().partition(" ")
     if scheme in _V1_SCHEMES:
