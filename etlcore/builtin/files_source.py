@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from pydantic import Field, field_validator
 
 from etlcore.batch import Batch, Position, Row
+from etlcore.builtin.files_positions import position_at
 from etlcore.builtin.jsonlines import BadLine, from_line
 from etlcore.builtin.options import Options
 from etlcore.components import Source
@@ -60,6 +62,10 @@ class FilesSource(Source):
                 self.context.log.warning("no file matches %r in %s", pattern, self.context.directory)
         for partition, file in list(found.items())[self.context.worker :: self.context.workers]:
             yield from self._read_file(partition, file)
+
+    def position_at(self, where: str | datetime) -> dict[str, int]:
+        paths = self.config.path if isinstance(self.config.path, list) else [self.config.path]
+        return position_at(find(paths, self.context.directory), where)
 
     def _read_file(self, partition: str, file: Path) -> Iterator[Batch | None]:
         start = int(self.context.positions.get(partition, 0))

@@ -11,6 +11,8 @@ OWN = {
     "run": ("etlcore.cli.run:run", "Run a pipeline until its sources end or it is stopped."),
     "check": ("etlcore.cli.check:check", "Say what is wrong with pipeline files, without running them."),
     "explain": ("etlcore.cli.explain:explain", "Say what becomes of a row in any failure, and how stages run."),
+    "dead": ("etlcore.cli.dead:dead", "List, show, replay or purge the rows that stages refused."),
+    "state": ("etlcore.cli.state:state", "Show what is kept between runs, or move positions."),
 }
 """Verb: where its click command is, and its line in the help."""
 
