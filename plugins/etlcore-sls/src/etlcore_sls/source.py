@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from etlcore import Batch, Context, Source
@@ -121,6 +122,23 @@ class SlsSource(Source):
         committer = getattr(self, "_committer", None)
         if committer is not None and committer.failure is not None:
             raise committer.failure
+
+    # --- between runs (`etl state reset`) -----------------------------------------------------------------------------
+
+    def position_at(self, where: str | datetime) -> Mapping[str, Any]:
+        from etlcore_sls.reset import position_at
+
+        return position_at(self, where)
+
+    def committed(self) -> Mapping[str, Any]:
+        from etlcore_sls.reset import committed
+
+        return committed(self)
+
+    def reset(self, positions: Mapping[str, Any]) -> None:
+        from etlcore_sls.reset import reset
+
+        reset(self, positions)
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
