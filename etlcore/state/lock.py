@@ -27,7 +27,7 @@ from etlcore.state.errors import StateError, from_os
 
 log = logging.getLogger("etlcore")
 
-_PATIENCE = 2.0  # seconds for a holder that has just come to say who it is
+_PATIENCE = 10.0  # seconds for a holder that has just come to say who it is, and for who merely looks
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
 
