@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from etlcore.components import TransactionalSink
 from etlcore.runtime.channel import Abandoned, Channel
 from etlcore.runtime.concurrency import THREADS, Primitives, Worker
 from etlcore.runtime.context import Figures, StageLog, StageMetrics, WorkerContext
+from etlcore.runtime.feed import feeds
 from etlcore.runtime.graph import Graph
 from etlcore.runtime.host import Failure, Output, StageHost
 from etlcore.runtime.keys import route_by_key
@@ -90,10 +92,8 @@ class Run:
         self._pausing = primitives.flag()
         self._impatient = primitives.flag()
         self._attempts = 0
-        self.starts: dict[str, dict[str, Any]] = {}
-        """Where sources start from, for each source stage, if a transactional sink has said so."""
-        self.most_unsettled = self._bound()
-        """How many rows a source worker may be ahead of a transactional sink; None where there is none."""
+        self.feeds = feeds(self.graph, primitives)
+        """What transactional sinks share with their sources, by the name of either."""
         self.hosts: dict[str, StageHost] = {}
         self.workers: list[StageWorker] = []
         self._threads: dict[StageWorker, Worker] = {}
@@ -113,11 +113,6 @@ class Run:
             host.downstream = [self.hosts[name] for names in node.targets.values() for name in names]
             self.workers.extend(self._worker(host, number) for number in range(node.stage.workers))
 
-    def _bound(self) -> int | None:
-        if not any(issubclass(stage.cls, TransactionalSink) for stage in self.pipeline.stages):
-            return None
-        return sum(stage.queue.rows for stage in self.pipeline.stages if stage.kind != "source")
-
     def _channel(self, stage: Stage) -> Channel:
         if stage.key is None:
             return Channel(stage.name, stage.queue, primitives=self.primitives)
@@ -135,11 +130,15 @@ class Run:
         if stage.kind == "source":
             worker = SourceWorker(host, component, context, account, output)
             context.forget_partition = worker.tracker.forget
+            feed = self.feeds.get(stage.name)
+            if feed is not None:
+                feed.workers.append(worker)
+                context.claim_partition = partial(feed.claim, worker)
             return worker
         assert host.channel is not None
         receiver = host.channel.receiver(number if stage.key is not None else 0)
         if isinstance(component, TransactionalSink):
-            return TransactionalSinkWorker(host, component, context, account, receiver)
+            return TransactionalSinkWorker(host, component, context, account, receiver, self.feeds[stage.name])
         if stage.kind == "sink":
             return SinkWorker(host, component, context, account, receiver)
         return TransformWorker(host, component, context, account, receiver, output)
@@ -176,8 +175,8 @@ class Run:
 
     def abandon(self, reason: str) -> None:
         """End here: what is neither delivered, filtered nor dead-lettered by now is left to be read again."""
-        self.stop(reason)
         self.abandoned_because = self.abandoned_because or reason
+        self.stopping.set()
         for host in self.hosts.values():
             host.abandon()
         self.ledger.freeze()
@@ -230,18 +229,9 @@ class Run:
         log.debug("%s failed during %s", failure.stage, failure.during, exc_info=failure.error)
         self.stop(f"stage {failure.stage} failed")
 
-    def start_from(self, positions: Mapping[str, Any]) -> None:
-        """A transactional sink holds these, ``{"stage/partition": position}``: the sources start behind them."""
-        for node in self.graph:
-            if node.stage.kind == "source":
-                prefix = f"{node.stage.name}/"
-                self.starts[node.stage.name] = {
-                    key.removeprefix(prefix): value for key, value in positions.items() if key.startswith(prefix)
-                }
-
-    def only_this_is_left(self, worker: StageWorker) -> bool:
-        """No other worker could settle a row any more."""
-        return all(w.ended for w in self.workers if w is not worker and not isinstance(w, SourceWorker))
+    def only_this_is_left(self, worker: StageWorker, stages: Set[str]) -> bool:
+        """No other worker of these stages could settle a row any more."""
+        return all(other.ended for other in self.workers if other is not worker and other.host.name in stages)
 
     def check_abandoned(self) -> None:
         """Raises Abandoned once the run is."""
