@@ -78,10 +78,18 @@ def _invoke(arguments: list[str]) -> int:
     except PluginError as error:
         return _wrong(f"{error.message}\n  -> {error.hint}" if error.hint else error.message)
     except Exception as error:  # noqa: BLE001 - nothing may end in a traceback unasked
-        problems = sys.modules.get("etlcore.spec.problems")  # not imported: then it cannot have been raised
-        if problems is not None and isinstance(error, problems.SpecError):
+        if _is_told_as_it_is(error):
             return _wrong(str(error))
         return _fault(error)
+
+
+def _is_told_as_it_is(error: Exception) -> bool:
+    """Its text is for the person at the command line: the pipeline file is wrong, or the state cannot be used."""
+    for module, name in (("etlcore.spec.problems", "SpecError"), ("etlcore.state.errors", "StateError")):
+        loaded = sys.modules.get(module)  # not imported: then it cannot have been raised
+        if loaded is not None and isinstance(error, getattr(loaded, name)):
+            return True
+    return False
 
 
 def _wrong(message: str) -> int:

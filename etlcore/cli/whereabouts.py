@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\b.*")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d).*")
 TIME_HELP = "2024-05-01, 2024-05-01T08:00 (this machine's time), 2024-05-01T08:00Z, or 90s, 30m, 2h, 7d, 2w ago"
 
 
