@@ -12,6 +12,7 @@ from itertools import pairwise
 from queue import Empty
 from typing import Any
 
+from etlcore.runtime.concurrency import Flag
 from etlcore.runtime.report import EXIT_ABANDONED, EXIT_DRAINED, EXIT_STOPPED, Report
 from etlcore.runtime.run import Run
 from etlcore.runtime.supervisor import CHANGED, supervise
@@ -52,39 +53,60 @@ class _Nobody:
 class Lab:
     """What was seen of one run. `go` runs it; `check` is the oracle."""
 
-    def __init__(self, plan: Plan, scheduler: Scheduler, store: StateStore, name: str) -> None:
+    def __init__(
+        self, plan: Plan, scheduler: Scheduler, store: StateStore, name: str, before: Lab | None = None
+    ) -> None:
+        """``before``: the run whose positions this one starts from, once nothing is broken any more."""
         self.plan = plan
         self.scheduler = scheduler
         self.store = store
         self.name = name
+        self.first: dict[str, int] = {}
+        """Where the source began in each partition."""
         self.given: dict[str, int] = {}
-        """How far the source has read each partition."""
-        self.committed: dict[str, int] = {}
+        """How far it has read."""
+        self.committed: dict[str, int] = {} if before is None else dict(before.committed)
+        self.kept_with_rows: dict[str, Any] = {} if before is None else dict(before.kept_with_rows)
+        """The positions that a transactional sink keeps."""
+        self.earlier: Counter[tuple[str, Key]] = Counter() if before is None else before.ended()
+        """How rows ended in the runs before."""
         self.delivered: dict[str, list[Key]] = defaultdict(list)
         self.worked: dict[str, list[tuple[int, Row]]] = defaultdict(list)
-        """What each stage was given, in order, with the worker that had it."""
+        """What each stage worked on without failing, in order, with the worker that had it."""
         self.broke = False
-        self.healed = False
+        self.healed = before is not None
         """No stage fails any more."""
         self.log: list[tuple[str, str, int]] = []
+        self.gate: Flag | None = None
+        """What the source waits for before it reads anything."""
         self._commits_to_fail = plan.failing_commits
         self.run: Run | None = None
 
     # Told by the components
 
+    def start(self, partition: str, positions: Mapping[str, Any]) -> int:
+        """Where the source begins to read a partition."""
+        at = self.committed.get(partition, 0)
+        if any(do.transactional for do in self.plan.stages):
+            at = positions.get(partition, 0)
+        self.first[partition] = self.given[partition] = at
+        return at
+
     def opening(self, do: Do, worker: int) -> None:
         self.log.append((do.name, "opening", worker))
         for other in self.plan.stages:
-            if do.name in other.inputs:
+            if do.name in inputs_of(other):
                 done = sum(1 for name, what, _ in self.log if (name, what) == (other.name, "opened"))
                 assert done == other.workers, f"{do.name} is opened before {other.name} behind it"
 
     def opened(self, do: Do, worker: int) -> None:
         self.log.append((do.name, "opened", worker))
 
-    def working(self, do: Do, worker: int, rows: list[Row]) -> None:
+    def working(self, do: Do, worker: int) -> None:
         self._alive(do, worker)
         assert (do.name, "flushed", worker) not in self.log, f"{do.name} gets rows after its flush"
+
+    def did(self, do: Do, worker: int, rows: list[Row]) -> None:
         self.worked[do.name].extend((worker, row) for row in rows)
 
     def flushed(self, do: Do, worker: int) -> None:
@@ -98,6 +120,20 @@ class Lab:
 
     def wrote(self, do: Do, rows: list[Row]) -> None:
         self.delivered[do.name].extend(key_of(row) for row in rows)
+
+    def transacted(self, do: Do, rows: list[Row], positions: Mapping[str, Any]) -> None:
+        """Rows and positions in one transaction: after it, exactly what is before the positions is in the sink."""
+        self.wrote(do, rows)
+        self.kept_with_rows.update(positions)
+        source = next(other for other in self.plan.stages if other.kind == "source").name
+        expected: Counter[tuple[str, Key]] = Counter()
+        for key, position in self.kept_with_rows.items():
+            for number in range(position):
+                expected += self.plan.outcome(self.plan.row(key.removeprefix(f"{source}/"), number))
+        mine = Counter({end: times for end, times in self.ended().items() if end[0] == do.name})
+        wanted = Counter({end: times for end, times in expected.items() if end[0] == do.name})
+        lost = Counter({end: times for end, times in self.buried().items() if end[0] == do.name})
+        assert mine - lost == wanted - lost, f"{do.name}: its rows are not those before {self.kept_with_rows}"
 
     def commits(self, worker: int, positions: Mapping[str, Any]) -> None:
         source = next(do for do in self.plan.stages if do.kind == "source")
@@ -116,20 +152,26 @@ class Lab:
 
     def _all_ended(self, partition: str, before: int) -> None:
         """Every row before a committed position has come to its end in every branch, at this very moment."""
-        ended = self._ended()
+        ended = self.ended()
         for number in range(before):
             for end, times in self.plan.outcome(self.plan.row(partition, number)).items():
                 assert ended[end] >= times, f"{partition} is committed at {before}, but {number} has not come to {end}"
 
-    def _ended(self) -> Counter[tuple[str, Key]]:
-        ended = Counter((sink, key) for sink, keys in self.delivered.items() for key in keys)
-        if any(do.reject for do in self.plan.stages):
-            ended.update(self.buried())
-        return ended
+    def ended(self) -> Counter[tuple[str, Key]]:
+        """How rows ended: in sinks and in dead letters, by stage; in the runs before too."""
+        return self.earlier + self.ended_now()
+
+    def ended_now(self) -> Counter[tuple[str, Key]]:
+        """How rows ended in this run alone."""
+        return Counter((sink, key) for sink, keys in self.delivered.items() for key in keys) + self.buried()
 
     def buried(self) -> Counter[tuple[str, Key]]:
-        """The dead letters on disk."""
-        return Counter((letter.stage, key_of(letter.row)) for letter in self.store.dead_letters(self.name))
+        """The dead letters of this run that are on disk."""
+        if not self.plan.sour and not any(do.reject or do.bad for do in self.plan.stages):
+            return Counter()
+        run = self.run.id if self.run is not None else ""
+        letters = [letter for letter in self.store.dead_letters(self.name) if letter.run == run]
+        return Counter((letter.stage, key_of(letter.row)) for letter in letters)
 
     # Running
 
@@ -173,12 +215,16 @@ class Lab:
         else:
             assert report.exit_code in (EXIT_ABANDONED, EXIT_DRAINED)
 
-    def _check_rows(self, report: Report) -> None:
+    def _expected(self, ends: Mapping[str, int]) -> Counter[tuple[str, Key]]:
+        """What becomes of the rows from where this run began up to the ends."""
         expected: Counter[tuple[str, Key]] = Counter()
-        for partition, end in self.given.items():
-            for number in range(end):
+        for partition, end in ends.items():
+            for number in range(self.first.get(partition, end), end):
                 expected += self.plan.outcome(self.plan.row(partition, number))
-        ended = self._ended()
+        return expected
+
+    def _check_rows(self, report: Report) -> None:
+        expected, ended = self._expected(self.given), self.ended_now()
         assert ended <= expected, f"never to be expected: {ended - expected}"
         for partition, end in self.committed.items():
             self._all_ended(partition, end)
@@ -189,13 +235,13 @@ class Lab:
 
     def _check_complete(self, report: Report) -> None:
         """Drained: everything that was read has come to its end, and is committed."""
-        expected: Counter[tuple[str, Key]] = Counter()
-        for partition, end in self.committed.items():
-            for number in range(end):
-                expected += self.plan.outcome(self.plan.row(partition, number))
-        assert self._ended() == expected
+        ended, expected = self.ended_now(), self._expected(self.committed)
+        # What the source rejected before a batch that a stop handed back is rejected again by the next run.
+        assert ended >= expected
+        assert {end[1][2] for end in ended - expected} <= {"sour"}, f"not committed: {ended - expected}"
         assert report.balance.abandoned == 0
-        assert report.balance.read == sum(self.committed.values())
+        sour = sum(times for (_, key), times in ended.items() if key[2] == "sour")
+        assert report.balance.read == sum(end - self.first.get(p, end) for p, end in self.committed.items()) + sour
         assert all(entry.complete for entry in report.committed)
         if report.reason == "end of input":
             assert self.committed == self.given
@@ -205,13 +251,26 @@ class Lab:
                 if do.kind == "transform" and not do.by_row:
                     assert (do.name, "flushed", worker) in self.log, f"{do.name} was not flushed"
 
+    def check_whole(self) -> None:
+        """After a last run that came to the end of its input: over all runs, no row is missing."""
+        everything: Counter[tuple[str, Key]] = Counter()
+        for partition in range(self.plan.partitions):
+            for number in range(self.plan.rows):
+                everything += self.plan.outcome(self.plan.row(f"p{partition}", number))
+        assert self.ended() >= everything, f"missing: {everything - self.ended()}"
+        for do in self.plan.stages:
+            if do.transactional:
+                twice = [end for end, times in (self.ended() - everything).items() if end[0] == do.name]
+                assert not twice or do.bad, f"more than once: {twice}"
+
     def _check_order(self, report: Report) -> None:
         for do in self.plan.stages:
             if do.key is not None:
                 homes: dict[Any, int] = {}
                 for worker, row in self.worked[do.name]:
                     assert homes.setdefault(row[do.key], worker) == worker, f"{do.name}: one key at two workers"
-            if (do.key is not None or do.workers == 1) and self._fed_in_order(do):
+            repeats = do.by_row and do.bad  # the rows before a bad one, in every attempt
+            if (do.key is not None or do.workers == 1) and self._fed_in_order(do) and not repeats:
                 self._rising(do)
 
     def _rising(self, do: Do) -> None:
@@ -225,17 +284,23 @@ class Lab:
         """Rows come to the stage in the order of their partition: through single or ordered workers, on one way."""
         if do.kind == "source" or len(do.inputs) != 1:
             return False
-        before = next(other for other in self.plan.stages if other.name == do.inputs[0])
+        before = next(other for other in self.plan.stages if other.name in inputs_of(do))
         if before.kind == "source":
             return True
         alone = before.workers == 1 or (before.ordered and not before.buffers and before.key is None)
         return alone and self._fed_in_order(before)
 
 
+def inputs_of(do: Do) -> set[str]:
+    """The stages that a stage reads from, whichever of their outputs."""
+    return {name.partition(".")[0] for name in do.inputs}
+
+
 def check_events(plan: Plan, events: list[dict[str, Any]]) -> None:
     """The events of the stages came in the order of their lifecycle, and of the graph."""
-    place = {(event["stage"], event["event"]): index for index, event in enumerate(events)}
-    assert len(place) == len(events), "an event was told twice"
+    once = [(event["stage"], event["event"]) for event in events if event["event"] not in ("paused", "resumed")]
+    place = {event: index for index, event in enumerate(once)}
+    assert len(place) == len(once), "an event was told twice"
 
     def before(first: tuple[str, str], second: tuple[str, str]) -> None:
         if first in place and second in place:
@@ -246,10 +311,11 @@ def check_events(plan: Plan, events: list[dict[str, Any]]) -> None:
             before((do.name, first), (do.name, second))
         before((do.name, "drained"), (do.name, "output closed"))
         before((do.name, "drained"), (do.name, "closed"))
-        for upstream in do.inputs:
+        for upstream in inputs_of(do):
             before((do.name, "opened"), (upstream, "opened"))
             for point in ("input closed", "drained"):
                 before((upstream, "output closed"), (do.name, point))
-                went_on = (upstream, "opened") in place and (upstream, "failed") not in place
+                broke_off = {(upstream, "failed"), (upstream, "gave up")} & set(place)
+                went_on = (upstream, "opened") in place and not broke_off
                 if went_on and (do.name, point) in place:
                     assert (upstream, "output closed") in place, f"{do.name} came to {point} without {upstream}"

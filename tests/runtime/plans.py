@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
-from etlcore.spec.model import Queue, Take
+from etlcore.spec.model import OnError, Queue, Take
 from tests.runtime.stages import Do, Plan
 
 _ONE = Queue(rows=1)
@@ -80,21 +81,28 @@ def random_plan(seed: int) -> Plan:
     rng = random.Random(seed)
     stages = [_source(workers=rng.choice([1, 1, 2]), slow=rng.choice([0.0, 0.0, 0.3]))]
     for number in range(rng.randint(0, 3)):
-        stages.append(_random_transform(rng, f"t{number}", [do.name for do in stages]))
+        outputs = [do.name for do in stages] + [f"{do.name}.side" for do in stages if do.side]
+        stages.append(_random_transform(rng, f"t{number}", outputs))
+    outputs = [do.name for do in stages] + [f"{do.name}.side" for do in stages if do.side]
     readers = {name for do in stages for name in do.inputs}
-    ends = [do.name for do in stages if do.name not in readers]
+    ends = [name for name in outputs if name not in readers]
     sinks = rng.randint(1, 2)
+    # A buffer in front of a transactional sink may keep more open than the source may read ahead: not asked of it here.
+    transactional = rng.random() < 0.2 and not any(do.buffers for do in stages)
     for number in range(sinks):
-        inputs = tuple(ends) if number == 0 else (rng.choice([do.name for do in stages if do.kind != "sink"]),)
+        inputs = tuple(ends) if number == 0 else (rng.choice(outputs),)
+        alone = transactional and number == 0
         stages.append(
             Do(
                 f"k{number}",
                 "sink",
                 inputs,
-                workers=rng.choice([1, 1, 2]),
+                workers=1 if alone else rng.choice([1, 1, 2]),
                 queue=_random_queue(rng),
                 take=_random_take(rng),
                 slow=rng.choice([0.0, 0.0, 1.0]),
+                transactional=alone,
+                **_random_policy(rng, names_rows=alone or rng.random() < 0.5),
             )
         )
     return Plan(
@@ -105,6 +113,7 @@ def random_plan(seed: int) -> Plan:
         marks=rng.choice([0, 0, 1, 2]),
         empty=rng.random() < 0.3,
         endless=rng.random() < 0.3,
+        sour=rng.choice([0, 0, 0, 3]),
         commit_interval=rng.choice([0.01, 1.0]),
         failing_commits=rng.choice([0, 0, 0, 2]),
         keys=rng.randint(1, 4),
@@ -120,7 +129,7 @@ def broken(plan: Plan, seed: int) -> Plan:
     places = {"source": ["read", "open", "close"], "sink": [row, row, row, "open", "close"]}
     place = rng.choice(places.get(do.kind, [row, row, row, "open", "close", "flush"]))
     stages = list(plan.stages)
-    stages[at] = replace(do, fails=place)
+    stages[at] = replace(do, fails=place, on_error=OnError(), bad=0, flaky=0)
     return replace(plan, stages=tuple(stages))
 
 
@@ -129,6 +138,7 @@ def _random_transform(rng: random.Random, name: str, before: list[str]) -> Do:
     ordered = workers > 1 and rng.random() < 0.4
     buffers = rng.choice([0, 0, 0, 2, 3])
     same = not buffers and rng.random() < 0.2
+    by_row = not buffers and not same and rng.random() < 0.3
     return Do(
         name,
         "transform",
@@ -141,11 +151,29 @@ def _random_transform(rng: random.Random, name: str, before: list[str]) -> Do:
         drop=0 if same else rng.choice([0, 0, 3]),
         reject=0 if same else rng.choice([0, 0, 4]),
         double=0 if same else rng.choice([0, 0, 2]),
-        by_row=not buffers and not same and rng.random() < 0.3,
+        by_row=by_row,
         same=same,
         buffers=buffers,
         slow=rng.choice([0.0, 0.0, 0.0, 1.0]),
+        side=rng.choice([2, 3]) if not (buffers or by_row or same) and rng.random() < 0.2 else 0,
+        **({} if buffers else _random_policy(rng, by_row=by_row)),
     )
+
+
+def _random_policy(rng: random.Random, *, names_rows: bool = False, by_row: bool = False) -> dict[str, Any]:
+    """What to do with rows that fail; and rows that do, or attempts."""
+    kind = rng.choice(["stop", "stop", "stop", "bad", "flaky"])
+    if kind == "stop" or (kind == "flaky" and by_row):
+        return {}
+    then = rng.choice(["drop", "dead_letter"]) if kind == "bad" else "stop"
+    retries = rng.randint(1, 3) if kind == "flaky" else rng.choice([0, 0, 2])
+    policy = OnError(then, retries, wait=0.1, longest_wait=1.0, breaker=100 if rng.random() < 0.3 else None)  # type: ignore[arg-type]
+    return {
+        "on_error": policy,
+        "bad": rng.choice([2, 4]) if kind == "bad" else 0,
+        "flaky": rng.randint(2, 4) if kind == "flaky" else 0,
+        "names_rows": names_rows and kind == "bad",
+    }
 
 
 def _random_queue(rng: random.Random) -> Queue:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etlcore import Batch, Position, Reject, RowTransform, Sink, Source, Transform
-from etlcore.spec.model import Input, Pipeline, Queue, Stage, Take
+from etlcore import Batch, Position, Reject, RowsFailed, RowTransform, Sink, Source, TransactionalSink, Transform
+from etlcore.spec.model import Input, OnError, Pipeline, Queue, Stage, Take
 
 if TYPE_CHECKING:
     from tests.runtime.lab import Lab
@@ -52,6 +52,16 @@ class Do:
     """Hands on the very batch that it was given."""
     buffers: int = 0
     """Keeps so many batches before it makes one of them."""
+    side: int = 0
+    """Every so many-th row leaves by the output ``side``."""
+    on_error: OnError = field(default_factory=OnError)
+    bad: int = 0
+    """Every so many-th row fails, always; only with an ``on_error`` that gives it up."""
+    flaky: int = 0
+    """Every so many-th attempt fails, whatever the rows."""
+    names_rows: bool = False
+    """A sink that says which rows failed, instead of failing as a whole."""
+    transactional: bool = False
     slow: float = 0.0
     """Virtual seconds for a batch."""
     fails: str = ""
@@ -74,6 +84,8 @@ class Plan:
     """When all is read, wait for more until the run is stopped."""
     columnar: bool = False
     failing_commits: int = 0
+    sour: int = 0
+    """Before every so many-th row the source rejects one that it cannot make a row of."""
     commit_interval: float = 0.01
     keys: int = 3
 
@@ -85,20 +97,23 @@ class Plan:
         ends: Counter[tuple[str, Key]] = Counter()
         for source in self.stages:
             if source.kind == "source":
+                if self.sour and row["n"] % self.sour == 0:
+                    ends[source.name, (row["p"], row["n"], "sour")] += 1
                 self._follow(source.name, row, ends)
         return ends
 
     def _follow(self, name: str, row: Row, ends: Counter[tuple[str, Key]]) -> None:
         for do in self.stages:
             for _ in range(do.inputs.count(name)):
-                if do.kind == "sink":
+                if is_bad(do, row):
+                    ends[do.name, key_of(row)] += do.on_error.then == "dead_letter"
+                    continue
+                made = [row] if do.kind == "sink" else fate(do, row)
+                if do.kind == "sink" or made is None:
                     ends[do.name, key_of(row)] += 1
                     continue
-                made = fate(do, row)
-                if made is None:
-                    ends[do.name, key_of(row)] += 1
-                for one in made or ():
-                    self._follow(do.name, one, ends)
+                for one in made:
+                    self._follow(f"{do.name}.side" if goes_aside(do, one) else do.name, one, ends)
 
     def pipeline(self, name: str, directory: Path, lab: Lab) -> Pipeline:
         stages = tuple(
@@ -108,7 +123,8 @@ class Plan:
                 component=do.kind,
                 cls=_component(do, self, lab),
                 config=None,
-                inputs=tuple(Input(stage) for stage in do.inputs),
+                inputs=tuple(_input(name) for name in do.inputs),
+                on_error=do.on_error,
                 workers=do.workers,
                 queue=do.queue,
                 take=do.take,
@@ -138,15 +154,29 @@ def fate(do: Do, row: Row) -> list[Row] | None:
     return [row]
 
 
+def goes_aside(do: Do, row: Row) -> bool:
+    return bool(do.side) and row["n"] % do.side == 0
+
+
+def is_bad(do: Do, row: Row) -> bool:
+    return bool(do.bad) and row["n"] % do.bad == do.bad - 1
+
+
+def _input(name: str) -> Input:
+    stage, _, output = name.partition(".")
+    return Input(stage, output or None)
+
+
 def _component(do: Do, plan: Plan, lab: Lab) -> Any:
     """A class of its own for the stage, as a plugin would offer it."""
     if do.kind == "source":
         base: type = _Numbers
     elif do.kind == "sink":
-        base = _Write
+        base = _Transact if do.transactional else _Write
     else:
         base = _Keep if do.buffers else _Map if do.by_row else _Work
-    return type(do.name.capitalize(), (base,), {"do": do, "plan": plan, "lab": lab})
+    outputs = ("side",) if do.side else ()
+    return type(do.name.capitalize(), (base,), {"do": do, "plan": plan, "lab": lab, "outputs": outputs, "attempts": 0})
 
 
 class _Watched:
@@ -156,6 +186,7 @@ class _Watched:
     plan: Plan
     lab: Lab
     context: Any
+    attempts: int
 
     def open(self, context: Any) -> None:
         self.lab.opening(self.do, context.worker)
@@ -180,17 +211,28 @@ class _Watched:
             raise Broken(f"{self.do.name} fails at {place}")
 
     def _look_at(self, rows: list[Row]) -> None:
-        self.lab.working(self.do, self.context.worker, rows)
+        self.lab.working(self.do, self.context.worker)
         self._work()
         for row in rows:
             self._fail_at(f"{row['p']}/{row['n']}")
+        self.attempts += 1
+        if self.do.flaky and self.attempts % self.do.flaky == 0:
+            raise ConnectionError("not this time")
+        bad = {index: "a bad row" for index, row in enumerate(rows) if is_bad(self.do, row)}
+        if bad and self.do.names_rows:
+            raise RowsFailed(bad)
+        if bad:
+            raise ValueError("a bad row")
+        self.lab.did(self.do, self.context.worker, rows)
 
 
 class _Numbers(_Watched, Source):
     def read(self) -> Iterator[Batch | None]:
         plan = self.plan
         mine = [f"p{i}" for i in range(plan.partitions) if i % self.context.workers == self.context.worker]
-        at = {partition: self.lab.committed.get(partition, 0) for partition in mine}
+        at = {partition: self.lab.start(partition, self.context.positions) for partition in mine}
+        if self.lab.gate is not None:
+            self.lab.gate.wait()
         while any(at[partition] < plan.rows for partition in mine):
             for partition in mine:
                 if at[partition] < plan.rows:
@@ -208,6 +250,9 @@ class _Numbers(_Watched, Source):
         last = at[partition] = min(first + self.plan.batch, self.plan.rows)
         rows = [self.plan.row(partition, number) for number in range(first, last)]
         self.lab.given[partition] = last
+        sour = [{**row, "c": "sour"} for row in rows if self.plan.sour and row["n"] % self.plan.sour == 0]
+        if sour:
+            self.context.reject(sour, "no row")
         step = self.plan.marks
         if not step:
             batch = Batch.from_rows(rows, position=Position(partition, last))
@@ -237,12 +282,15 @@ class _Work(_Watched, Transform):
             else:
                 made.extend(outcome)
         # One batch, several, or none: whatever the contract allows.
-        return Batch.from_rows(made) if len(made) % 2 else self._one_by_one(made)
+        return Batch.from_rows(made) if len(made) % 2 and not self.do.side else self._in_parts(made)
 
-    def _one_by_one(self, rows: list[Row]) -> Iterator[Batch]:
+    def _in_parts(self, rows: list[Row]) -> Iterator[Any]:
         for start in range(0, len(rows), 2):
             self.lab.scheduler.point()
-            yield Batch.from_rows(rows[start : start + 2])
+            part = rows[start : start + 2]
+            yield Batch.from_rows([row for row in part if not goes_aside(self.do, row)])
+            if self.do.side:
+                yield "side", Batch.from_rows([row for row in part if goes_aside(self.do, row)])
 
     def flush(self) -> tuple[Batch, ...]:
         self.lab.flushed(self.do, self.context.worker)
@@ -295,5 +343,18 @@ class _Keep(_Watched, Transform):
 
 class _Write(_Watched, Sink):
     def write(self, batch: Batch) -> None:
-        self._look_at(batch.rows)
+        try:
+            self._look_at(batch.rows)
+        except RowsFailed as failed:
+            self.lab.wrote(self.do, [row for index, row in enumerate(batch.rows) if index not in failed.reasons])
+            raise
         self.lab.wrote(self.do, batch.rows)
+
+
+class _Transact(_Watched, TransactionalSink):
+    def positions(self) -> Mapping[str, Any]:
+        return dict(self.lab.kept_with_rows)
+
+    def write(self, batch: Batch, positions: Mapping[str, Any] | None = None) -> None:
+        self._look_at(batch.rows)
+        self.lab.transacted(self.do, batch.rows, positions or {})
