@@ -66,7 +66,7 @@ class Member:
         self.error: BaseException | None = None
         self.at_end = self.read_closed = False
         self._unsettled: list[Position] = []
-        self._committed: dict[str, Any] = {}
+        self._pause_at: int | None = None
         self._source = SlsSource()
         self._source.config = config
         self._source.context = self
@@ -86,6 +86,11 @@ class Member:
     def settle(self) -> None:
         """Settle what is held, and what comes."""
         self.settling.set()
+
+    def pause_at(self, rows: int) -> Member:
+        """Read no further once there are so many rows, until ``reading`` is set."""
+        self._pause_at = rows
+        return self
 
     def stop(self) -> Member:
         self.stopping.set()
@@ -127,7 +132,6 @@ class Member:
     def forget(self, partition: str) -> None:
         self.forgotten.append(partition)
         self._unsettled = [position for position in self._unsettled if position.partition != partition]
-        self._committed.pop(partition, None)
 
     def _live(self) -> None:
         try:
@@ -156,9 +160,13 @@ class Member:
                     self.rows.extend(batch.rows)
                     self._unsettled.extend(position for _, position in batch.marks)
                 self._commit()
+                if self._pause_at is not None and len(self.rows) >= self._pause_at:
+                    self._pause_at = None
+                    self.reading.clear()
                 self._step()
                 while not (self.reading.wait(0.02) or self.stopping.is_set()):
                     self._commit()
+                    self._step()
                 if self.stopping.is_set():
                     break
             else:

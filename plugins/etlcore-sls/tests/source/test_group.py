@@ -66,20 +66,28 @@ def test_a_shard_that_moves_is_delivered_and_committed_before_it_is_let_go(store
 
 
 def test_what_was_read_ahead_of_a_shard_that_moves_is_left_to_its_next_owner(store: Any) -> None:
-    rows = _fill(store, 2, rows=1000)
-    first = store.member(fetch_groups=10)
-    first.reading.clear()
-    first.start()
-    for shard in (0, 1):  # each has been read ahead while the worker is held up
-        store.control.wait_for("pull", count=2, shard=shard)
+    store.create(2)
+    store.put(1, range(1000, 1010))
+    first = store.member(fetch_groups=10).hold().pause_at(10).start().until_rows(10)
+    under_way = store.control.fault("hang", "pull_logs", shard=1, skip=2, count=1)
+    for shard in (0, 1):
+        store.put(shard, range(shard * 2000, shard * 2000 + 1000))
+    store.hits(under_way)  # the worker is held up; something was read ahead, and more is being asked for
     second = store.member().start()
-    store.wait(lambda state: _loads(state) == [1, 1])
+    store.wait(lambda state: state["shards"][1]["state"] == "transfer")
+    store.after_beats(2, consumer=store.names()[0])  # the first has been told
+    mark = store.control.last_event()
+    store.control.release(under_way)
+    store.control.wait_for("pull", shard=1, after=mark)
+    store.after_beats(2, consumer=store.names()[0])  # what that pull brought has come
     first.reading.set()
+    first.until_rows(1010)
+    assert first.values() == [str(n) for n in [*range(1000, 1010), *range(1000)]]
+    first.settle()
+    second.until_rows(1000)
     store.wait(_all_committed)
     first.stop().ended()
-    second.stop().ended()
-    assert Counter(first.values() + second.values()) == Counter(str(n) for n in range(rows))
-    assert second.rows
+    assert second.stop().ended().values() == [str(n) for n in range(2000, 3000)]
 
 
 def test_an_evicted_member_forgets_what_it_read_and_registers_again(store: Any) -> None:
@@ -94,16 +102,48 @@ def test_an_evicted_member_forgets_what_it_read_and_registers_again(store: Any) 
     assert Counter(member.values()) == Counter({str(n): 2 for n in range(rows)})
 
 
+def test_the_rest_of_a_page_is_dropped_when_its_shard_was_evicted(store: Any) -> None:
+    """A large page is handed over in parts; the shard is taken away, and given back, between two of them."""
+    store.create(1)
+    store.put(0, range(20_000), per_group=1000)
+    member = store.member(until="end").hold().pause_at(5000).start().until_rows(5000)
+    store.control.evict(*GROUP, store.names()[0])
+    store.control.wait_for("heartbeat", held=[0], accepted=True, after=store.control.last_event())
+    member.reading.set()
+    member.settle()
+    member.ended()
+    assert member.values() == [str(n) for n in [*range(5000), *range(20_000)]]
+    assert store.checkpoints() == {0: 20}
+
+
+def test_an_answer_that_was_overtaken_by_an_eviction_gives_no_shard(store: Any) -> None:
+    """A heartbeat is answered, then the member is evicted and learns it from a commit, then the answer arrives."""
+    rows = _fill(store, 1)
+    member = store.member().hold().start().until_rows(rows)
+    late = store.control.fault("hang", "heartbeat", point="after", count=1)
+    store.hits(late)
+    store.control.wait_for("heartbeat", after=store.control.wait_for("fault", fault=late)[0]["number"])
+    store.control.evict(*GROUP, store.names()[0])
+    mark = store.control.last_event()
+    member.settle()
+    member.until(lambda m: m.forgotten == ["shard 0"])
+    store.control.release(late)
+    member.until_rows(2 * rows).stop().ended()
+    registered = store.control.events("heartbeat", after=mark, held=[])[0]
+    refused = store.control.events("checkpoint", after=mark, accepted=False)[0]
+    pulls = [pull["number"] for pull in store.control.events("pull", after=refused["number"])]
+    assert registered["number"] < pulls[0]
+
+
 def test_an_evicted_member_cannot_move_the_checkpoint_of_the_new_owner(store: Any) -> None:
     """It does not even know that it was evicted: its heartbeats hang."""
     store.create(1)
     store.put(0, range(50))
-    old = store.member().hold().start().until_rows(50)
+    old = store.member().hold().pause_at(100).start().until_rows(50)
     name = store.names()[0]
     store.control.fault("hang", "heartbeat", consumer=name)
     store.put(0, range(50, 100))
     old.until_rows(100)
-    old.reading.clear()
     new = store.member().start()
     store.control.wait_until(lambda event: event["kind"] == "heartbeat" and event["consumer"] != name)
     store.control.evict(*GROUP, name)
@@ -113,12 +153,13 @@ def test_an_evicted_member_cannot_move_the_checkpoint_of_the_new_owner(store: An
 
     old.settle()
     refused = store.control.wait_for("checkpoint", consumer=name, accepted=False)
+    assert refused[0]["value"] == 10
     assert refused[0]["error"] in ("ConsumerNotExist", "ConsumerNotMatch")
     old.until(lambda member: member.forgotten == ["shard 0"]).stop()
     store.control.clear_faults()
     old.ended()
     assert store.checkpoints() == {0: 15}
-    assert not store.control.events("checkpoint", consumer=name, value=10)
+    assert not store.control.events("checkpoint", consumer=name, accepted=True)
     new.stop().ended()
 
 

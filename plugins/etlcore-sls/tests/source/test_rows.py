@@ -96,8 +96,9 @@ def test_text_that_is_not_utf8_is_readable_and_counted(logs: Any) -> None:
         logs,
         LogGroup(
             [
-                Log(1_700_000_000, [(b"a", b"caf\xe9"), (b"\xff", b"k"), (b"n", b"1")]),
-                Log(1_700_000_000, [(b"a", b"fine"), (b"n", b"2")]),
+                Log(1_700_000_000, [(b"a", b"caf\xe9"), (b"n", b"1")]),
+                Log(1_700_000_000, [(b"\xff", b"k"), (b"n", b"2")]),
+                Log(1_700_000_000, [(b"a", b"fine"), (b"n", b"3")]),
             ],
             topic=b"\xfe",
             tags=[(b"t", b"\xfd")],
@@ -105,12 +106,12 @@ def test_text_that_is_not_utf8_is_readable_and_counted(logs: Any) -> None:
     )
     member = logs.member(until="end").start().ended()
     assert member.rows[0]["a"] == "caf\ufffd"
-    assert member.rows[0]["\ufffd"] == "k"
+    assert member.rows[1]["\ufffd"] == "k"
     assert member.rows[0]["__topic__"] == "\ufffd"
     assert member.rows[0]["__tag__:t"] == "\ufffd"
-    assert member.rows[1]["a"] == "fine"
-    assert member.values() == ["1", "2"]
-    assert member.metrics.counts["invalid_utf8_logs"] == 1
+    assert member.rows[2]["a"] == "fine"
+    assert member.values() == ["1", "2", "3"]
+    assert member.metrics.counts["invalid_utf8_logs"] == 2
     json.dumps(member.rows).encode()
 
 

@@ -44,16 +44,16 @@ def test_a_request_that_fails_is_made_again(store: Any, operation: str, fault: d
     store.hits(number)
 
 
-def test_a_shard_beyond_its_quota_does_not_hold_up_the_others(store: Any) -> None:
+def test_a_shard_beyond_its_quota_does_not_hold_up_the_others(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the stop, however long it is left alone: there is a single fetcher here."""
+    monkeypatch.setattr("etlcore_sls.fetch._BACKOFF_SECONDS", (1000.0, 1000.0))
     _fill(store, 4)
     store.control.fault("error", "pull_logs", shard=2, status=403, code="ShardReadQuotaExceed")
     member = store.member(fetch_threads=1).start().until_rows(300)
     for shard in (0, 1, 3):
         store.put(shard, range(1000 * shard, 1000 * shard + 10))
-    member.until_rows(330)
+    member.until_rows(330).stop().ended()
     assert not any(200 <= int(n) < 300 for n in member.values())
-    store.control.clear_faults()
-    member.until_rows(430).stop().ended()
     assert member.metrics.counts["fetch_errors"] >= 1
 
 
@@ -100,10 +100,11 @@ def test_a_commit_that_keeps_failing_is_reported_and_can_be_tried_later(store: A
     assert store.checkpoints() == {0: 10, 1: 10, 2: 10, 3: 10}
 
 
-def test_shards_are_committed_side_by_side(store: Any) -> None:
+def test_shards_are_committed_side_by_side(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One commit that hangs does not keep seven other shards from being committed."""
+    monkeypatch.setattr("etlcore_sls.source._SHORT_SECONDS", 600.0)
     _fill(store, 8)
-    member = store.member().hold().start().until_rows(800).stop()
+    member = store.member(request_seconds=600).hold().start().until_rows(800).stop()
     hang = store.control.fault("hang", "update_checkpoint", count=1)
     member.settle()
     store.hits(hang)
