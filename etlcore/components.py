@@ -87,7 +87,10 @@ class Context(Protocol):
     stopping: Stopping
     """Set once the run is told to stop. Wait on it instead of sleeping."""
     positions: Mapping[str, Any]
-    """A source's committed position for each partition, as the last run left it."""
+    """A source's committed position for each partition, as the last run left it.
+
+    Where a transactional sink is downstream, the sink's positions instead, as they are at the moment.
+    """
 
     def reject(self, rows: Batch | Sequence[Row], reason: str | Sequence[str]) -> None:
         """Send rows to the dead letters; call it from `Source.read`, `Transform.process` or `flush` only.
@@ -102,6 +105,14 @@ class Context(Protocol):
 
     def forget(self, partition: str) -> None:
         """For sources: the partition is no longer ours; commit nothing more of what was read from it so far."""
+
+    def claim(self, partition: str) -> bool:
+        """For sources whose partitions come and go: may the partition, which was given to us, be read now?
+
+        False while rows of it that were read before it was taken away are still on their way to a transactional
+        sink: ask again later. When it is True, look into ``positions`` for where to start. Call it from
+        `Source.read`, before the first row of the partition.
+        """
 
 
 class _Component:

@@ -87,6 +87,7 @@ class WorkerContext:
     stopping: Flag
     positions: Mapping[str, Any]
     forget_partition: Callable[[str], None] | None = None
+    claim_partition: Callable[[str], bool] | None = None
     may_reject: bool = False
     rejected: list[tuple[Row, str]] = field(default_factory=list)
     released: list[Batch] = field(default_factory=list)
@@ -108,3 +109,8 @@ class WorkerContext:
             raise MisusedContext("context.forget is for sources only")
         self.forget_partition(partition)
         self.metrics.figures.drop(self.stage, {"partition": partition})
+
+    def claim(self, partition: str) -> bool:
+        if self.forget_partition is None:
+            raise MisusedContext("context.claim is for sources only")
+        return self.claim_partition is None or self.claim_partition(partition)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from etlcore.spec.model import Pipeline, Stage
@@ -39,6 +39,23 @@ class Graph:
 
     def __getitem__(self, name: str) -> Node:
         return self.nodes[name]
+
+    def behind(self, name: str) -> set[str]:
+        """All stages that rows of a stage may come to."""
+        return self._reached(name, lambda node: (target for names in node.targets.values() for target in names))
+
+    def in_front_of(self, name: str) -> set[str]:
+        """All stages whose rows may come to a stage."""
+        return self._reached(name, lambda node: iter(node.sources))
+
+    def _reached(self, name: str, step: Callable[[Node], Iterator[str]]) -> set[str]:
+        found: set[str] = set()
+        ahead = [name]
+        while ahead:
+            new = set(step(self.nodes[ahead.pop()])) - found
+            found |= new
+            ahead.extend(new)
+        return found
 
     def _topological(self) -> list[str]:
         """Upstream before downstream; among equals, the order of the file. Raises ValueError for a cycle."""

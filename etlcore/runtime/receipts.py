@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from etlcore.batch import Position
@@ -18,11 +19,12 @@ from etlcore.runtime.concurrency import THREADS, Primitives
 class Receipt:
     """The proof that the rows up to one position of one partition have come to their end, once it is settled."""
 
-    __slots__ = ("_holds", "_tracker", "position", "rows")
+    __slots__ = ("_forgotten", "_holds", "_tracker", "position", "rows")
 
     def __init__(self, tracker: Tracker, position: Position | None, rows: int, holds: int) -> None:
         self._tracker = tracker
         self._holds = holds
+        self._forgotten = False
         self.position = position
         self.rows = rows
 
@@ -42,16 +44,33 @@ class Receipt:
         return self._holds == 0
 
 
+@dataclass(slots=True)
+class Reach:
+    """The open receipts of one partition, in order; those before ``limit`` wait for nobody but who asked."""
+
+    partition: str
+    receipts: list[Receipt]
+    limit: int
+
+
 class Tracker:
     """All receipts of one source worker, in the order in which they were issued, and the watermarks behind them.
+
+    With ``vouched``, the rows lead to a transactional sink, which keeps the positions itself: a watermark counts as
+    `advanced` only once the sink has it and says so (`vouch`). So the source's own record is never ahead of the sink's.
 
     Safe to use from any worker. `freeze` ends it: what is settled later no longer counts, so that a report and a
     last commit made after it cannot be overtaken by a worker that wakes up late.
     """
 
-    def __init__(self, primitives: Primitives = THREADS) -> None:
+    def __init__(self, primitives: Primitives = THREADS, *, vouched: bool = False) -> None:
         self._changed = primitives.condition()
         self._open: dict[str, deque[Receipt]] = {}
+        self._needs_voucher = vouched
+        self._unvouched: dict[str, Any] = {}
+        """Watermarks that the sink does not have yet."""
+        self._vouched: dict[str, Any] = {}
+        """The last position of each partition that the sink said it has."""
         self._advanced: dict[str, Any] = {}
         self._reached: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
@@ -77,15 +96,27 @@ class Tracker:
         return receipt
 
     def forget(self, partition: str) -> None:
-        """The partition is no longer ours: nothing of what was read from it so far will move a watermark."""
+        """The partition is no longer ours: nothing of what was read from it so far will move a watermark.
+
+        A transactional sink goes by its own positions, whoever the partition belongs to: it still gets them.
+        """
         with self._changed:
-            for receipt in self._open.pop(partition, ()):
-                receipt.position = None
-                if receipt._holds:
+            for receipt in self._open.get(partition, ()):
+                if receipt._holds and not receipt._forgotten:
                     self.rows_forgotten += receipt.rows
-            for known in (self._advanced, self._reached, self._last):
+                receipt._forgotten = True
+                if not self._needs_voucher:
+                    receipt.position = None
+            if not self._needs_voucher:
+                self._open.pop(partition, None)
+            for known in (self._advanced, self._reached, self._last, self._unvouched, self._vouched):
                 known.pop(partition, None)
             self._changed.notify_all()
+
+    def under_way(self, partition: str) -> bool:
+        """Rows of the partition are not settled yet. Forgotten rows count where there is a transactional sink."""
+        with self._changed:
+            return bool(self._open.get(partition))
 
     def advanced(self) -> dict[str, Any]:
         """The watermarks that moved since they were last `committed`, as ``{partition: position value}``."""
@@ -102,28 +133,49 @@ class Tracker:
                         del self._advanced[partition]
 
     def wait_settled(self, timeout: float) -> bool:
-        """Wait until every receipt is settled (True), the tracker is frozen, or ``timeout`` seconds have passed."""
-        with self._changed:
-            if self.rows_unsettled and not self._frozen:
-                self._changed.wait(timeout)
-            return self.rows_unsettled == 0
+        """Wait until every receipt is settled (True), the tracker is frozen, or ``timeout`` seconds have passed.
 
-    def covered(self, holds: Mapping[Receipt, int], covered: set[Receipt]) -> dict[str, Any]:
-        """How far each partition would come if ``holds`` were given back; adds the receipts before that to ``covered``.
-
-        Whoever gives ``holds`` must own all of them: then nobody else can hold one of these receipts again.
+        Where there is a transactional sink, it must have all watermarks too.
         """
-        reached: dict[str, Any] = {}
+        with self._changed:
+            if not self._done and not self._frozen:
+                self._changed.wait(timeout)
+            return self._done
+
+    @property
+    def _done(self) -> bool:
+        return self.rows_unsettled == 0 and not self._unvouched
+
+    def reach(self, holds: Mapping[Receipt, int]) -> list[Reach]:
+        """How far each partition would come if ``holds`` were given back.
+
+        Whoever asks must own all of them: then nobody else can hold a receipt before the limit again.
+        """
+        found = []
         with self._changed:
             for partition, waiting in self._open.items():
-                for receipt in waiting:
-                    if receipt._holds != holds.get(receipt, 0):
-                        break
-                    covered.add(receipt)
-                    assert receipt.position is not None
-                    reached[partition] = receipt.position.value
-            covered.update(r for r in holds if r._tracker is self and r.position is None)
-        return reached
+                receipts = list(waiting)
+                stops = (i for i, receipt in enumerate(receipts) if receipt._holds != holds.get(receipt, 0))
+                found.append(Reach(partition, receipts, next(stops, len(receipts))))
+        return found
+
+    def unvouched(self) -> dict[str, Any]:
+        """Watermarks that the transactional sink does not have yet: rows may have ended without coming to it."""
+        with self._changed:
+            return dict(self._unvouched)
+
+    def vouch(self, positions: Mapping[str, Any]) -> None:
+        """The transactional sink has these positions: they may be committed."""
+        with self._changed:
+            if self._frozen:
+                return
+            for partition, value in positions.items():
+                self._vouched[partition] = value
+                if self._unvouched.get(partition) == value:
+                    del self._unvouched[partition]
+                if partition in self._last:
+                    self._advanced[partition] = value
+            self._changed.notify_all()
 
     def nudge(self) -> None:
         """Wake whoever waits in `wait_settled`, to look again."""
@@ -174,8 +226,18 @@ class Tracker:
         if receipt.position is not None:
             waiting = self._open[receipt.position.partition]
             while waiting and waiting[0].settled:
-                position = waiting.popleft().position
-                assert position is not None
-                self._advanced[position.partition] = position.value
+                self._advance(waiting.popleft())
         if self.rows_unsettled == 0:
             self._changed.notify_all()
+
+    def _advance(self, receipt: Receipt) -> None:
+        """Everything up to this receipt is settled."""
+        position = receipt.position
+        assert position is not None
+        if not self._needs_voucher:
+            self._advanced[position.partition] = position.value
+        elif not receipt._forgotten:
+            if position.partition in self._vouched and self._vouched[position.partition] == position.value:
+                self._unvouched.pop(position.partition, None)
+            else:
+                self._unvouched[position.partition] = position.value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from etlcore.batch import Batch, Position
 from etlcore.components import Source
 from etlcore.runtime.channel import Abandoned
 from etlcore.runtime.context import WorkerContext
+from etlcore.runtime.feed import Feed
 from etlcore.runtime.host import Output, StageHost
 from etlcore.runtime.ledger import Account, Frozen
 from etlcore.runtime.packet import Packet, Segment
@@ -17,6 +19,10 @@ from etlcore.runtime.worker import StageWorker
 _RETRY_COMMIT = 1.0  # seconds between two attempts at the last commit
 _PACE = 0.02  # seconds between two looks at whether a transactional sink has come nearer
 _LOOK = 0.5  # seconds between two looks at whether anybody is left to settle what was read
+
+
+Mark = tuple[int, Position | None]
+"""Rows of a batch before the number are in once the position is committed."""
 
 
 class SourceWorker(StageWorker):
@@ -29,7 +35,8 @@ class SourceWorker(StageWorker):
     ) -> None:
         super().__init__(host, component, context, account)
         self._output = output
-        self.tracker = Tracker(host.run.primitives)
+        self._feed = host.run.feeds.get(host.name)
+        self.tracker = Tracker(host.run.primitives, vouched=self._feed is not None)
         self.at_end = False
         """The source ended by itself: everything it had to give was read."""
         self._interval = host.run.pipeline.commit_interval
@@ -39,9 +46,11 @@ class SourceWorker(StageWorker):
         self._stores_own = type(component).commit is Source.commit
 
     def prepare(self) -> None:
-        start = self.host.run.starts.get(self.host.name)
-        if start is not None:
-            self.context.positions = start
+        if self._feed is None:
+            return
+        self.context.positions = start = self._feed.positions(self.host.name)
+        if self._stores_own and self.number == 0:  # after a crash the store may be behind the sink
+            self.host.run.store.save_positions(self.context.pipeline, self.host.name, start)
 
     def work(self) -> None:
         try:
@@ -96,7 +105,7 @@ class SourceWorker(StageWorker):
         """
         if not isinstance(batch, Batch):
             raise TypeError(f"read() must yield batches or None, not {type(batch).__name__}")
-        marks: tuple[tuple[int, Position | None], ...] = batch.marks or ((len(batch), None),)
+        marks: Sequence[Mark] = batch.marks or ((len(batch), None),)
         start = index = 0
         while index < len(marks):
             room = self._await_room(needed=marks[index][0] > start)
@@ -109,7 +118,17 @@ class SourceWorker(StageWorker):
             self._send(batch, begin, start, marks[first:index])
         return True
 
-    def _send(self, batch: Batch, begin: int, end: int, marks: tuple[tuple[int, Position | None], ...]) -> None:
+    def _send(self, batch: Batch, begin: int, end: int, marks: Sequence[Mark]) -> None:
+        if self._feed is None:
+            packet = self._issue(batch, begin, end, marks)
+        else:
+            with self._feed.lock:
+                packet = self._issue(*self._without_stale(self._feed, batch, begin, end, marks))
+        if packet is not None:
+            self._output.hand_over(packet, self._commit_when_due)
+
+    def _issue(self, batch: Batch, begin: int, end: int, marks: Sequence[Mark]) -> Packet | None:
+        """The rows from ``begin`` to ``end`` with their receipts; None when there are no rows."""
         if end > begin:
             self.account.began_read(end - begin, self._output.branches())
         segments: list[Segment] = []
@@ -120,9 +139,25 @@ class SourceWorker(StageWorker):
             receipt = self.tracker.issue(position, rows, holds=1 if rows else 0)
             if rows:
                 segments.append(Segment(rows, (receipt,)))
-        if segments:
-            part = batch if (begin, end) == (0, len(batch)) else batch.slice(begin, end)
-            self._output.hand_over(Packet(part, segments), self._commit_when_due)
+        if not segments:
+            return None
+        return Packet(batch if (begin, end) == (0, len(batch)) else batch.slice(begin, end), segments)
+
+    def _without_stale(
+        self, feed: Feed, batch: Batch, begin: int, end: int, marks: Sequence[Mark]
+    ) -> tuple[Batch, int, int, Sequence[Mark]]:
+        """Leaves out what another worker reads by now: that one gives it again."""
+        if not any(feed.is_stale(self, position) for _, position in marks):
+            return batch, begin, end, marks
+        rows: list[int] = []
+        left: list[Mark] = []
+        before = begin
+        for mark, position in marks:
+            if not feed.is_stale(self, position):
+                rows.extend(range(before, mark))
+                left.append((len(rows), position))
+            before = mark
+        return batch.take(rows), 0, len(rows), left
 
     def _await_room(self, needed: bool) -> int | None:
         """Wait for room in every channel behind; None when the run is stopped first."""
@@ -138,8 +173,7 @@ class SourceWorker(StageWorker):
         return None
 
     def _may_read_ahead(self) -> bool:
-        most = self.host.run.most_unsettled
-        return most is None or self.tracker.rows_unsettled < most
+        return self._feed is None or self._feed.may_read(self.tracker.rows_unsettled)
 
     def _settle(self) -> None:
         """After the last row: commit as the rest is delivered, until all is settled or nobody is left to settle it."""
