@@ -1,31 +1,15 @@
-"""The calls that the source makes, on the official SDK's `LogClient`.
-
-The SDK repeats a failed request ten times with a second in between and waits up to two minutes for each. That is its
-caller's decision here: every request is made once, with a timeout of its own, and fails with `SlsError`.
-
-An `SlsClient` is used by one thread at a time, as the HTTP session within it wants it.
-"""
+"""The calls that the source makes, on the official SDK's `LogClient` (see `etlcore_sls.sdk`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Literal, TypeVar
-
-from aliyun.log.logexception import LogException
-from aliyun.log.version import USER_AGENT
+from typing import Any, Literal
 
 from etlcore_sls.config import SlsConfig
 from etlcore_sls.credentials import Provider
 from etlcore_sls.endpoint import Endpoint
-from etlcore_sls.errors import SlsError, SlsFailure, from_log_exception
-
-T = TypeVar("T")
-
-_LogClient: Any = import_module("aliyun.log").LogClient  # its stubs leave out what is used below
-
-_CONNECT_SECONDS = 10.0
+from etlcore_sls.sdk import LogstoreClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,49 +33,15 @@ class Pull:
     """Whether the service says that nothing follows at the moment; None when it does not say."""
 
 
-class _OnceClient(_LogClient):  # type: ignore[misc]
-    """`LogClient` without its retry loop, which only catches LogException."""
-
-    def _sendRequest(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super()._sendRequest(*args, **kwargs)
-        except LogException as error:
-            raise from_log_exception(error) from error
-
-
-class SlsClient:
+class SlsClient(LogstoreClient):
     """One logstore and one consumer group of it. Methods raise `SlsError`; `SlsFailure` for unusable credentials."""
 
     def __init__(self, config: SlsConfig, endpoint: Endpoint, provider: Provider, seconds: float | None = None) -> None:
         """``seconds`` is how long a request may take, where that is not the option ``request_seconds``."""
+        super().__init__(config, endpoint, provider, seconds)
         self._config = config
-        limit = seconds or config.request_seconds
-        self._sdk: Any = _OnceClient(
-            endpoint.url,
-            source="",  # left out, the SDK looks the endpoint's address up to find its own
-            auth_version=config.signature,
-            region=config.region or endpoint.region or "",
-            credentials_provider=provider,
-        )
-        self._sdk.timeout = (min(_CONNECT_SECONDS, limit), limit)
-        self._sdk.set_user_agent(f"etlcore-sls {USER_AGENT}")
-        # The SDK recognises an address only where there is neither scheme nor port.
-        self._sdk._isRowIp = endpoint.is_address
-        if endpoint.is_loopback:
-            self._sdk._session.trust_env = False
-        elif config.proxy is not None:
-            self._sdk._session.trust_env = False  # the environment's proxies would be preferred
-            self._sdk._session.proxies = {"http": config.proxy, "https": config.proxy}
-
-    def close(self) -> None:
-        self._sdk._session.close()
 
     # --- shards and logs ---------------------------------------------------------------------------------------------
-
-    def shards(self) -> list[int]:
-        """The ids of the logstore's shards, in order."""
-        answer = self._call(self._sdk.list_shards, *self._logstore)
-        return sorted(int(shard["shardID"]) for shard in answer.get_shards_info())
 
     def cursor(self, shard: int, at: Literal["begin", "end"] | int) -> str:
         """The cursor of a shard at its begin, its end, or a time of receipt (seconds since 1970)."""
@@ -149,24 +99,8 @@ class SlsClient:
         self._call(self._sdk.update_check_point, *self._group, shard, cursor, consumer=consumer, force_success=False)
 
     @property
-    def _logstore(self) -> tuple[str, str]:
-        return self._config.project, self._config.logstore
-
-    @property
     def _group(self) -> tuple[str, str, str]:
         return self._config.project, self._config.logstore, self._config.consumer_group
-
-    @staticmethod
-    def _call(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        try:
-            return function(*args, **kwargs)
-        except (SlsError, SlsFailure):
-            raise
-        except LogException as error:
-            raise from_log_exception(error) from error
-        except Exception as error:
-            # A header that is missing, a body that does not decompress: what the SDK did not expect either.
-            raise SlsError("BadResponse", f"{type(error).__name__}: {error}", 0) from error
 
 
 def _pull(response: Any) -> Pull:

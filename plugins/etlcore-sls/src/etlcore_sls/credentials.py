@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
-from etlcore_sls.config import SlsConfig
+from etlcore_sls.connection import ConnectionConfig
 from etlcore_sls.errors import SlsError, SlsFailure
 
 ENV_ID = "ALIBABA_CLOUD_ACCESS_KEY_ID"
@@ -56,7 +56,7 @@ class OwnProvider:
             self._until = 0.0
 
 
-def make_provider(config: SlsConfig) -> Provider:
+def make_provider(config: ConnectionConfig) -> Provider:
     """The provider that the options ask for. Raises SlsFailure when there are no credentials to be had."""
     if config.credentials is not None:
         return _own_provider(config.credentials)

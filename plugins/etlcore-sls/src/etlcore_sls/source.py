@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from etlcore import Batch, Context, Source
 from etlcore_sls.config import SlsConfig
-from etlcore_sls.endpoint import EMULATOR, Endpoint, parse_endpoint
-from etlcore_sls.errors import SlsError, SlsFailure
+from etlcore_sls.connect import find_service, until_ready
+from etlcore_sls.endpoint import Endpoint
+from etlcore_sls.errors import SlsError
 from etlcore_sls.holdings import Holdings, Page, Shard
 from etlcore_sls.pages import batches
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WAIT_SECONDS = 0.1  # for a page, before the runtime may look at whether it should stop
-_CONNECT_SECONDS = 10.0  # how long `open` tries to reach the service
 _SHORT_SECONDS = 5.0  # for requests of the worker's own thread: small ones, that must not hold up a stop
 _GAUGE_SECONDS = 1.0
 
@@ -143,19 +143,7 @@ class SlsSource(Source):
     # --- opening -----------------------------------------------------------------------------------------------------
 
     def _service(self) -> tuple[Endpoint, Any]:
-        """Where the service is and what to sign requests with; starts the emulator if that is what was asked for."""
-        from etlcore_sls.credentials import make_provider
-
-        config = self.config
-        if config.endpoint != EMULATOR:
-            return parse_endpoint(config.endpoint), make_provider(config)
-        from aliyun.log.credentials import StaticCredentialsProvider
-
-        from etlcore_sls.local import LocalEmulator
-
-        emulator = LocalEmulator(self.context.state_directory)
-        self._closing.append(emulator.close)
-        return parse_endpoint(emulator.endpoint), StaticCredentialsProvider(emulator.access_key_id, emulator.secret)
+        return find_service(self.config, self.context, self._closing)
 
     def _consumer_name(self) -> str:
         from etlcore_sls.identity import take_identity
@@ -167,25 +155,7 @@ class SlsSource(Source):
         return identity.name
 
     def _ready(self, call: Callable[[], T]) -> T:
-        """What a call gives, tried again for a while when the service is not to be reached. Raises SlsFailure."""
-        give_up = time.monotonic() + _CONNECT_SECONDS
-        wait = 0.2
-        where = f"{self.config.project}/{self.config.logstore} at {self.config.endpoint}"
-        told = False
-        while True:
-            try:
-                return call()
-            except SlsError as error:
-                late = time.monotonic() + wait > give_up
-                if not error.is_transient or late or self.context.stopping.is_set():
-                    raise SlsFailure(f"cannot use the logstore {where}: {error}") from error
-                if not told:
-                    self.context.log.warning(
-                        "cannot reach %s yet, trying for %.0f s: %s", where, _CONNECT_SECONDS, error
-                    )
-                    told = True
-            self.context.stopping.wait(wait)
-            wait = min(2.0, wait * 2)
+        return until_ready(self.config, self.context, call)
 
     def _find_group(self, client: SlsClient) -> Group:
         """The consumer group, made if there is none. One that exists is never changed: it may be shared."""
