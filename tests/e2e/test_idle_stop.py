@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .support import EtlRun, Store
+from .support import PATIENCE, EtlRun, Store
 
 SHARDS = 32
 
@@ -47,11 +47,14 @@ def test_nothing_but_heartbeats_is_asked_of_the_service_after_the_signal(store: 
 
 
 def test_answers_that_are_under_way_are_not_waited_for(store: Store) -> None:
-    """Every pull hangs, as requests do when a network is gone; the run ends while they still do."""
+    """Pulls hang, and then heartbeats, as requests do when a network is gone; the run ends while they still do."""
     store.create(SHARDS).put(10 * SHARDS)
-    hanging = store.control.fault("hang", "pull_logs")
+    store.control.fault("hang", "pull_logs")
     run = store.run(_pipeline(store))
-    store.control.wait_for("fault", operation="pull_logs", count=4, timeout=60)
+    store.control.wait_for("fault", operation="pull_logs", count=4, timeout=PATIENCE)
+    store.wait_for_state(lambda state: all(shard["owner"] for shard in state["shards"]))
+    store.control.fault("hang", "heartbeat")
+    store.control.wait_for("fault", operation="heartbeat", timeout=PATIENCE)
     run.send(signal.SIGTERM).ended(0)
     assert run.balance["read"] == 0
-    store.control.release(hanging)
+    assert {fault["hits"] > 0 for fault in store.control.faults()} == {True}, "none of them was released"
