@@ -61,6 +61,7 @@ def test_at_the_end_of_input_the_deadline_counts_from_the_last_row_that_moved(st
     """The other workers bring theirs to an end; nothing behind the row that is stuck may be committed."""
     store.create(1).put(200)
     run = store.run(_pipeline(store, until="end", seconds=8, workers=4)).ended(3)
+    assert run.report["reason"] == "end of input"
     assert run.report["abandoned_because"] == "the deadline of 8 s"
     assert [(worker["stage"], worker["rows"]) for worker in run.report["stuck"]] == [("work", 1)]
     assert run.balance["balanced"]
