@@ -187,7 +187,7 @@ def _vanished(pipeline: Pipeline, gone: list[str], found: dict[str, int]) -> str
 
 def _of_source(pipeline: Pipeline, stage: str, found: dict[str, int]) -> str:
     return (
-        f"{_letters(found[stage])} of the source `{stage}` cannot be replayed as they are: a source takes no rows\n"
+        f"{_letters(found[stage])} of the source `{stage}` cannot go back to it: a source takes no rows\n"
         f"  -> give them to another stage: --stage {stage} --into STAGE ({_stages(pipeline, taking=True)})"
     )
 
