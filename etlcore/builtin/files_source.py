@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 from pydantic import Field, field_validator
 
 from etlcore.batch import Batch, Position, Row
-from etlcore.builtin.files_positions import position_at
+from etlcore.builtin.files_reset import position_at
 from etlcore.builtin.jsonlines import BadLine, from_line
 from etlcore.builtin.options import Options
 from etlcore.components import Source
