@@ -6,8 +6,10 @@ components saw, and what was committed. It never looks into the runtime to find 
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from queue import Empty
 from typing import Any
@@ -17,7 +19,7 @@ from etlcore.runtime.report import EXIT_ABANDONED, EXIT_DRAINED, EXIT_STOPPED, R
 from etlcore.runtime.run import Run
 from etlcore.runtime.supervisor import CHANGED, supervise
 from etlcore.state import StateStore
-from tests.runtime.scheduling import Scheduler
+from tests.runtime.scheduling import Scheduler, scheduled
 from tests.runtime.stages import Do, Key, Plan, Row, key_of
 
 LIFECYCLE = ("opened", "input closed", "drained", "flushed", "output closed", "closed")
@@ -44,8 +46,15 @@ class Commands:
             return self._waiting.pop(0)
 
 
-class _Nobody:
-    def tick(self, run: Run) -> None: ...
+class _Bounds:
+    """A watcher who looks whether every channel keeps within its bounds."""
+
+    def tick(self, run: Run) -> None:
+        for host in run.hosts.values():
+            if host.channel is not None:
+                seen = host.channel.statistics()
+                assert seen.rows <= seen.max_rows, f"{host.name} has {seen.rows} rows in a queue of {seen.max_rows}"
+
     def stopping(self, run: Run, timeout: float | None) -> None: ...
     def late(self, run: Run, late: object, left: float) -> None: ...
 
@@ -77,12 +86,27 @@ class Lab:
         self.healed = before is not None
         """No stage fails any more."""
         self.log: list[tuple[str, str, int]] = []
+        self.calls = 0
+        """Of components, so far."""
+        self.faults: list[str] = []
+        """Promises that were broken while the run was under way."""
         self.gate: Flag | None = None
         """What the source waits for before it reads anything."""
         self._commits_to_fail = plan.failing_commits
         self.run: Run | None = None
 
     # Told by the components
+
+    def _demand(self, holds: bool, fault: str) -> None:
+        """Remember a fault, and raise: whoever called may take it for a failure of the component."""
+        if not holds:
+            self.faults.append(fault)
+            raise AssertionError(fault)
+
+    def idle(self) -> bool:
+        """All that an endless source has to give is read, and somebody must stop it."""
+        read = sum(self.given.values()) == self.plan.rows * self.plan.partitions
+        return read and self.plan.endless
 
     def start(self, partition: str, positions: Mapping[str, Any]) -> int:
         """Where the source begins to read a partition."""
@@ -97,25 +121,27 @@ class Lab:
         for other in self.plan.stages:
             if do.name in inputs_of(other):
                 done = sum(1 for name, what, _ in self.log if (name, what) == (other.name, "opened"))
-                assert done == other.workers, f"{do.name} is opened before {other.name} behind it"
+                self._demand(done == other.workers, f"{do.name} is opened before {other.name} behind it")
 
     def opened(self, do: Do, worker: int) -> None:
         self.log.append((do.name, "opened", worker))
 
     def working(self, do: Do, worker: int) -> None:
         self._alive(do, worker)
-        assert (do.name, "flushed", worker) not in self.log, f"{do.name} gets rows after its flush"
+        flushed = any((name, what) == (do.name, "flushed") for name, what, _ in self.log)
+        self._demand(not flushed, f"{do.name} gets rows after a flush")
 
     def did(self, do: Do, worker: int, rows: list[Row]) -> None:
         self.worked[do.name].extend((worker, row) for row in rows)
 
     def flushed(self, do: Do, worker: int) -> None:
         self._alive(do, worker)
-        assert (do.name, "flushed", worker) not in self.log, f"{do.name} is flushed twice"
+        self._demand((do.name, "flushed", worker) not in self.log, f"{do.name} is flushed twice")
         self.log.append((do.name, "flushed", worker))
+        self.scheduler.note((do.name, "flush", worker))
 
     def closed(self, do: Do, worker: int) -> None:
-        assert (do.name, "closed", worker) not in self.log, f"{do.name} is closed twice"
+        self._demand((do.name, "closed", worker) not in self.log, f"{do.name} is closed twice")
         self.log.append((do.name, "closed", worker))
 
     def wrote(self, do: Do, rows: list[Row]) -> None:
@@ -133,7 +159,7 @@ class Lab:
         mine = Counter({end: times for end, times in self.ended().items() if end[0] == do.name})
         wanted = Counter({end: times for end, times in expected.items() if end[0] == do.name})
         lost = Counter({end: times for end, times in self.buried().items() if end[0] == do.name})
-        assert mine - lost == wanted - lost, f"{do.name}: its rows are not those before {self.kept_with_rows}"
+        self._demand(mine - lost == wanted - lost, f"{do.name}: its rows are not those before {self.kept_with_rows}")
 
     def commits(self, worker: int, positions: Mapping[str, Any]) -> None:
         source = next(do for do in self.plan.stages if do.kind == "source")
@@ -142,20 +168,21 @@ class Lab:
             self._commits_to_fail -= 1
             raise ConnectionError("not now")
         for partition, position in positions.items():
-            assert position >= self.committed.get(partition, 0), f"the commit of {partition} went backwards"
+            self._demand(position >= self.committed.get(partition, 0), f"the commit of {partition} went backwards")
             self._all_ended(partition, position)
             self.committed[partition] = position
 
     def _alive(self, do: Do, worker: int) -> None:
-        assert (do.name, "opened", worker) in self.log, f"{do.name} works before it is open"
-        assert (do.name, "closed", worker) not in self.log, f"{do.name} works after it is closed"
+        self._demand((do.name, "opened", worker) in self.log, f"{do.name} works before it is open")
+        self._demand((do.name, "closed", worker) not in self.log, f"{do.name} works after it is closed")
 
     def _all_ended(self, partition: str, before: int) -> None:
         """Every row before a committed position has come to its end in every branch, at this very moment."""
         ended = self.ended()
         for number in range(before):
             for end, times in self.plan.outcome(self.plan.row(partition, number)).items():
-                assert ended[end] >= times, f"{partition} is committed at {before}, but {number} has not come to {end}"
+                fault = f"{partition} is committed at {before}, but {number} has not come to {end}"
+                self._demand(ended[end] >= times, fault)
 
     def ended(self) -> Counter[tuple[str, Key]]:
         """How rows ended: in sinks and in dead letters, by stage; in the runs before too."""
@@ -189,7 +216,7 @@ class Lab:
                 on_event=self.scheduler.note,
             )
             self.scheduler.start("operator", lambda: operator(commands))
-            reports.append(supervise(self.run, commands, _Nobody()))  # type: ignore[arg-type]
+            reports.append(supervise(self.run, commands, _Bounds()))  # type: ignore[arg-type]
 
         self.scheduler.run(main)
         return reports[0]
@@ -198,6 +225,7 @@ class Lab:
 
     def check(self, report: Report, *, abandoned: bool = False) -> None:
         """Raises AssertionError where the run did not keep its promises. ``abandoned``: somebody asked for that."""
+        assert self.faults == []
         assert report.balance.faults == []
         assert abandoned or report.abandoned_because is None, f"{report.abandoned_because}\n{report.stuck}"
         failures = [failure for failure in report.failures if not (abandoned and "not now" in failure.error)]
@@ -244,7 +272,8 @@ class Lab:
         assert report.balance.read == sum(end - self.first.get(p, end) for p, end in self.committed.items()) + sour
         assert all(entry.complete for entry in report.committed)
         if report.reason == "end of input":
-            assert self.committed == self.given
+            read = {partition: end for partition, end in self.given.items() if end > self.first[partition]}
+            assert self.committed.items() >= read.items()
         for do in self.plan.stages:
             for worker in range(do.workers):
                 assert (do.name, "closed", worker) in self.log
@@ -319,3 +348,46 @@ def check_events(plan: Plan, events: list[dict[str, Any]]) -> None:
                 went_on = (upstream, "opened") in place and not broke_off
                 if went_on and (do.name, point) in place:
                     assert (upstream, "output closed") in place, f"{do.name} came to {point} without {upstream}"
+
+
+def signals(lab: Lab, seed: int, how_many: int) -> Callable[[Commands], None]:
+    """An operator who sends so many signals: each after so many calls of components, and then at any moment."""
+    rng = random.Random(seed)
+
+    def operator(commands: Commands) -> None:
+        for _ in range(how_many):
+            calls = lab.calls + rng.randint(0, rng.choice([3, 15, 60]))
+            lab.scheduler.until(lambda calls=calls: lab.calls >= calls or lab.idle())  # type: ignore[misc]
+            for _ in range(rng.randint(0, 20)):
+                lab.scheduler.point()
+            commands.put("SIGINT")
+
+    return operator
+
+
+def run_seed(
+    plan: Plan,
+    seed: int,
+    store: StateStore,
+    *,
+    name: str = "run",
+    stops: int = 0,
+    aborts: bool = False,
+    again: bool = False,
+    **options: Any,
+) -> Lab:
+    """Run a plan by a seed and check it. ``stops``: so many signals; ``aborts``: the second of them may abandon it.
+
+    ``again``: then run it to its end from what was committed, with nothing broken, and check that no row is missing.
+    """
+    with scheduled(seed, **options) as scheduler:
+        lab = Lab(plan, scheduler, store, f"{name}-{seed}")
+        report = lab.go(signals(lab, seed, max(stops, int(plan.endless))))
+        lab.check(report, abandoned=aborts)
+    if again:
+        with scheduled(seed, **options) as scheduler:
+            healed = replace(plan, endless=False, failing_commits=0)
+            rest = Lab(healed, scheduler, store, f"{name}-{seed}", lab)
+            rest.check(rest.go())
+            rest.check_whole()
+    return lab

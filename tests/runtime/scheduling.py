@@ -212,6 +212,10 @@ class Scheduler:
         until = self._time + seconds
         self._operate(-1, lambda: self._time >= until, lambda: f"{until:g} s on the clock", deadline=until)
 
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds that the other workers bring about."""
+        self._operate(-1, holds, lambda: "something to happen")
+
     def note(self, what: Any) -> None:
         """Write something down, at this place of the history."""
         task = self._me()

@@ -200,6 +200,7 @@ class _Watched:
         self._fail_at("close")
 
     def _work(self) -> None:
+        self.lab.calls += 1
         if self.do.slow:
             self.lab.scheduler.sleep(self.do.slow)
         else:

@@ -17,7 +17,7 @@ from itertools import pairwise
 import pytest
 
 from etlcore.runtime.report import make_report
-from etlcore.runtime.run import Run
+from etlcore.runtime.run import Event, Run
 from etlcore.state import StateStore
 from tests.runtime.exploring import Order, every_trace
 from tests.runtime.lab import LIFECYCLE, Lab, inputs_of
@@ -34,21 +34,35 @@ DRAINS = {
     "a chain, with its only row on the way": Plan(
         (_SOURCE, Do("t", "transform", ("s",)), Do("k", "sink", ("t",))), rows=1, batch=1
     ),
-    "two workers": Plan((_SOURCE, Do("k", "sink", ("s",), workers=2)), rows=1, batch=1, endless=True),
+    "two workers of a sink": Plan((_SOURCE, Do("k", "sink", ("s",), workers=2)), rows=1, batch=1, endless=True),
+    "two workers, up to their flush": Plan(
+        (_SOURCE, Do("t", "transform", ("s",), workers=2)), rows=1, batch=1, endless=True
+    ),
 }
 
 
-def drains(plan: Plan, store: StateStore) -> Callable[[Scheduler], Collection[int]]:
+_END = {"two workers, up to their flush": ("t", "flushed")}
+"""Nothing is enumerated beyond this event."""
+
+
+def drains(name: str, store: StateStore) -> Callable[[Scheduler], Collection[int]]:
     """A scenario for `every_trace`: run the plan, and explore from where its rows are through, or from the first."""
+    plan = DRAINS[name]
 
     def scenario(scheduler: Scheduler) -> Collection[int]:
         lab = Lab(plan, scheduler, store, "drain")
         independent: list[int] = []
 
+        def told(event: Event) -> None:
+            if scheduler.exploring:
+                scheduler.note(event)
+            if (event.stage, event.what) == _END.get(name):
+                scheduler.exploring = False
+
         def main() -> None:
             scheduler.exploring = False
             pipeline = plan.pipeline("drain", store.directory, lab)
-            run = lab.run = Run(pipeline, store, primitives=scheduler, on_event=scheduler.note)
+            run = lab.run = Run(pipeline, store, primitives=scheduler, on_event=told)
             independent.extend([scheduler.thing(run._lock), scheduler.thing(run.ledger._lock)])
             independent.extend(scheduler.thing(source.tracker._changed) for source in run.sources())
             lab.gate = None if plan.endless else scheduler.flag()
@@ -64,29 +78,38 @@ def drains(plan: Plan, store: StateStore) -> Callable[[Scheduler], Collection[in
             lab.check(make_report(run, []))
 
         scheduler.run(main)
-        in_order(plan, scheduler, Order(scheduler.history, independent))
+        in_order(plan, scheduler, Order(scheduler.history, independent), whole=name not in _END)
         return independent
 
     return scenario
 
 
-def in_order(plan: Plan, scheduler: Scheduler, order: Order) -> None:
+def in_order(plan: Plan, scheduler: Scheduler, order: Order, *, whole: bool) -> None:
     """Each event of the drain happens before those that must follow it, whatever the ordering."""
-    place: dict[tuple[str, str], Note] = {(note.what.stage, note.what.what): note for note in scheduler.notes}
+    told = [note for note in scheduler.notes if isinstance(note.what, Event)]
+    place: dict[tuple[str, str], Note] = {(note.what.stage, note.what.what): note for note in told}
 
     def before(first: tuple[str, str], second: tuple[str, str]) -> None:
         assert order.before(place[first], place[second]), f"{second} may come before {first}"
 
     for do in plan.stages:
         points = [point for point in LIFECYCLE[1:] if (do.name, point) in place]
+        if whole:
+            left_out = {"source": {"flushed"}, "sink": {"flushed", "output closed"}}.get(do.kind, set())
+            assert set(points) == set(LIFECYCLE[1:]) - left_out
         for first, second in pairwise(points):
             before((do.name, first), (do.name, second))
         for upstream in inputs_of(do):
             before((upstream, "output closed"), (do.name, "input closed"))
             before((upstream, "output closed"), (do.name, "drained"))
+    for note in scheduler.notes:
+        if isinstance(note.what, tuple):
+            stage, _, worker = note.what
+            drained = order.before(place[stage, "drained"], note)
+            assert drained, f"worker {worker} of {stage} may be flushed before all of its workers have drained"
 
 
 @pytest.mark.parametrize("name", DRAINS)
 def test_every_ordering_drains_in_topological_order(name: str, store: StateStore) -> None:
-    runs = every_trace(drains(DRAINS[name], store))
+    runs = every_trace(drains(name, store))
     assert runs > 10, "nothing was enumerated"
