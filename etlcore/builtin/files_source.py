@@ -1,48 +1,73 @@
-"""The source that reads JSON lines out of files."""
+"""The source that reads lines out of files."""
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from etlcore.batch import Batch, Position, Row
-from etlcore.builtin.files_reset import position_at
-from etlcore.builtin.jsonlines import BadLine, from_line
+from etlcore.batch import Batch, Position
+from etlcore.builtin.files_content import ContentError, CutOff
+from etlcore.builtin.files_paths import FilesError, Found, check, find
+from etlcore.builtin.files_rows import RowReader
+from etlcore.builtin.files_starts import Memory
+from etlcore.builtin.files_tail import Tail
+from etlcore.builtin.files_watch import Watch, go
 from etlcore.builtin.options import Options
 from etlcore.components import Source
 
-_CHUNK = 1024 * 1024  # bytes read at once
-_MARK_EVERY = 100  # lines between two positions within a batch
-_BOM = b"\xef\xbb\xbf"
-
-
-class FilesError(Exception):
-    """A file that cannot be read as wanted; the text names it."""
+_PATIENCE = 0.5  # seconds between two signs of life while there is nothing to read
 
 
 class FilesSource(Source):
-    """Reads files of JSON lines: one object a line, UTF-8; blank lines are skipped.
+    """Reads lines of files: a JSON object each, or plain text. UTF-8; gzip and zstd files are known by their content.
 
-    Files are shared out among the workers of the stage. The partition of a file is its path (relative to the pipeline
-    file where it is below it), its position the number of bytes that are in; so a later run reads what was appended.
+    Without ``follow`` it ends with the last file; a later run reads what was appended. With it, it goes on as
+    ``tail -F`` does: it waits for more, for files that come up, and for files that take the place of others.
+
+    A file is known by its device and inode and by the bytes that were read of it, not by its name; a position is how
+    many of its bytes are in. So a file that is renamed is read on, and one that takes its name is read from its
+    beginning. A renamed file is read to its end before its successor, also when no path names it any more; also when
+    the source did not run meanwhile, as long as the file is in the same directory. A truncated file (``copytruncate``)
+    is read on in the copy whose name begins with its own, and then from its beginning.
+
+    Each file is read by one worker of the stage. A line is read once it is whole: the last one, if no newline follows
+    it, at the end of the run, or with ``follow`` when the file is gone.
     """
 
     class Config(Options):
         path: str | list[str] = Field(
             description="A file, a glob such as 'logs/**/*.jsonl', or a list of them; relative to the pipeline file."
         )
-        on_bad_line: Literal["stop", "skip"] = Field(
-            "stop", description="A line that is no JSON object: stop the run with its place, or skip and count it."
+        follow: bool = Field(
+            False, description="Go on for ever: read what is appended, files that come up, and files that are rotated."
+        )
+        format: Literal["json", "lines"] = Field(
+            "json", description="One JSON object a line, or any text: then a row has one column, line."
+        )
+        on_bad_line: Literal["reject", "skip", "stop"] = Field(
+            "reject",
+            description="What becomes of a line that is no row (no JSON object, no UTF-8, too long): it goes to the "
+            "dead letters, with its place; it is skipped and counted; or the run is stopped.",
         )
         batch: int = Field(1000, ge=1, le=1_000_000, description="The most rows in one batch.")
         max_line: int = Field(
-            16 * 1024 * 1024, ge=1, description="A line of more bytes than this counts as bad, so memory stays bounded."
+            1024 * 1024, ge=1, description="A line of more bytes than this counts as bad, so memory stays bounded."
+        )
+        poll_seconds: float = Field(
+            0.5, gt=0, le=3600, allow_inf_nan=False, description="With follow, seconds between two looks at the files."
+        )
+        rotated_seconds: float = Field(
+            5.0,
+            ge=0,
+            allow_inf_nan=False,
+            description="With follow, how long a file that no path names any more (renamed, deleted) is still read on "
+            "after the last thing that was written to it.",
+        )
+        max_open: int = Field(
+            256, ge=1, description="With follow, the most files that are kept open; the quietest are closed."
         )
 
         @field_validator("path")
@@ -55,148 +80,111 @@ class FilesSource(Source):
     config: Config
 
     def read(self) -> Iterator[Batch | None]:
-        paths = self.config.path if isinstance(self.config.path, list) else [self.config.path]
-        found = find(paths, self.context.directory)
-        for pattern in paths if self.context.worker == 0 else []:
-            if not _matches(pattern, self.context.directory):
-                self.context.log.warning("no file matches %r in %s", pattern, self.context.directory)
-        for partition, file in list(found.items())[self.context.worker :: self.context.workers]:
-            yield from self._read_file(partition, file)
-
-    def position_at(self, where: str | datetime) -> dict[str, int]:
-        paths = self.config.path if isinstance(self.config.path, list) else [self.config.path]
-        return position_at(find(paths, self.context.directory), where)
-
-    def _read_file(self, partition: str, file: Path) -> Iterator[Batch | None]:
-        start = int(self.context.positions.get(partition, 0))
         try:
-            with open(file, "rb") as stream:
-                if os.fstat(stream.fileno()).st_size < start:
-                    self.context.log.warning("%s is shorter than it was: it is read from its beginning", partition)
-                    start = 0
-                yield from self._read_lines(partition, file, stream, start)
+            found = self._found()
+            self._say_what_is_missing()
+            memory = Memory(self.context.positions, self.context.directory)
+            if self.config.follow:
+                found.sort(key=lambda one: (one.changed, one.name))
+                yield from self._follow(found, memory)
+            else:
+                yield from self._read_once(found, memory)
         except OSError as error:
-            raise FilesError(f"cannot read {partition}: {error.strerror or error}") from error
+            raise FilesError(f"cannot read {error.filename or 'a file'}: {error.strerror or error}") from error
 
-    def _read_lines(self, partition: str, file: Path, stream: BinaryIO, start: int) -> Iterator[Batch | None]:
-        gathered = _Gathered(partition, start)
-        for line, end in lines(stream, start, self.config.max_line):
-            try:
-                row = _parse(line, self.config.max_line)
-            except BadLine as error:
-                if self.config.on_bad_line == "stop":
-                    if gathered.rows:
-                        yield gathered.batch()
-                    place = f"{partition}:{_line_number(file, gathered.end)}"
-                    raise FilesError(f"{place}: {error}: mend the line, or set on_bad_line: skip") from None
-                self.context.metrics.count("bad_lines")
-                self.context.log.warning("%s: skipped a line at byte %d: %s", partition, gathered.end, error)
-                row = None
-            gathered.add(row, end)
-            if len(gathered.rows) >= self.config.batch or gathered.lines >= 10 * self.config.batch:
-                yield gathered.batch()
-                gathered = _Gathered(partition, end)
-        if gathered.lines:
-            yield gathered.batch()
+    def position_at(self, where: str | datetime) -> Mapping[str, Any]:
+        """The end is behind the last line that is whole: what has no newline yet may still be written to."""
+        if isinstance(where, datetime):
+            raise NotImplementedError("files do not say when a line was written, so there is no position at a time")
+        memory = Memory(self.context.positions, self.context.directory)
+        positions: dict[str, Any] = {}
+        for found in self._found():
+            tail = self._tail(found)
+            tail.begin(memory.own(found).place.at_begin())
+            if where == "end":
+                tail.skip_to_end()
+            position = tail.position()
+            positions[position.partition] = position.value
+            tail.close()
+        return positions
 
+    # Once
 
-class _Gathered:
-    """Rows on their way into a batch, with the marks that say how far each stretch of them reaches."""
+    def _read_once(self, found: list[Found], memory: Memory) -> Iterator[Batch | None]:
+        starts = memory.starts(found)
+        yield from self._told([start.position for start in starts if self._is_mine(start.found) and start.adopted])
+        for start in starts:
+            if self._is_mine(start.found):
+                tail = self._tail(start.found)
+                try:
+                    go(tail, start, self.context)
+                    yield from self._read_file(tail)
+                finally:
+                    tail.close()
 
-    def __init__(self, partition: str, start: int) -> None:
-        self.rows: list[Row] = []
-        self.lines = 0
-        self.end = start
-        self._partition = partition
-        self._marks: list[tuple[int, Position]] = []
+    def _read_file(self, tail: Tail) -> Iterator[Batch]:
+        try:
+            if tail.unchanged():
+                return
+            yield from tail.read_on()
+            yield from tail.read_last_line()
+        except CutOff as error:
+            if self.config.on_bad_line == "stop":
+                raise FilesError(
+                    f"{tail.found.name}: {error}: wait until it is whole, or set on_bad_line: reject"
+                ) from None
+            self.context.log.warning("%s: %s: what is missing is read once it is there", tail.found.name, error)
+        except ContentError as error:
+            yield from tail.give_up(str(error))
 
-    def add(self, row: Row | None, end: int) -> None:
-        if row is not None:
-            self.rows.append(row)
-        self.lines += 1
-        self.end = end
-        if self.lines % _MARK_EVERY == 0:
-            self._marks.append((len(self.rows), Position(self._partition, end)))
+    # For ever
 
-    def batch(self) -> Batch:
-        last = (len(self.rows), Position(self._partition, self.end))
-        marks = self._marks if self._marks and self._marks[-1] == last else [*self._marks, last]
-        return Batch.from_rows(self.rows, marks=marks)
+    def _follow(self, found: list[Found], memory: Memory) -> Iterator[Batch | None]:
+        starts = [start for start in memory.starts(found) if self._is_mine(start.found)]
+        yield from self._told([start.position for start in starts if start.adopted or start.place.offset == 0])
+        watch = Watch(
+            self.context,
+            memory,
+            lambda: [one for one in self._found() if self._is_mine(one)],
+            self._tail,
+            wait=self.config.rotated_seconds,
+            max_open=self.config.max_open,
+        )
+        try:
+            watch.begin(starts, {one.identity for one in found})
+            while True:
+                yield from watch.turn()
+                left = self.config.poll_seconds
+                while left > 0:
+                    yield None
+                    self.context.stopping.wait(min(left, _PATIENCE))
+                    left -= _PATIENCE
+        finally:
+            watch.close()
 
+    # What there is
 
-def find(paths: list[str], directory: Path) -> dict[str, Path]:
-    """The files that paths and globs name, each once: ``{partition: file}``, sorted by partition.
+    def _paths(self) -> list[str]:
+        return self.config.path if isinstance(self.config.path, list) else [self.config.path]
 
-    Raises FilesError for a plain path that is no readable file.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        if not glob.has_magic(path):
-            _check_plain(path, directory / path)
-        for file in _matches(path, directory):
-            found[partition_name(file, directory)] = file
-    return dict(sorted(found.items()))
+    def _found(self) -> list[Found]:
+        return find(self._paths(), self.context.directory)
 
+    def _say_what_is_missing(self) -> None:
+        for path in self._paths():
+            check(path, self.context.directory, must_exist=not self.config.follow)
+            if self.context.worker == 0 and not find([path], self.context.directory):
+                self.context.log.warning("no file matches %r in %s", path, self.context.directory)
 
-def partition_name(file: Path, directory: Path) -> str:
-    """What a file is called in the state: its path below the pipeline's directory, else its absolute path."""
-    absolute = Path(os.path.abspath(file))
-    base = Path(os.path.abspath(directory))
-    name = absolute.relative_to(base) if absolute.is_relative_to(base) else absolute
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    def _is_mine(self, found: Found) -> bool:
+        """Workers share files by inode, which stays with a file whatever it is called and whatever comes and goes."""
+        return found.identity[1] % self.context.workers == self.context.worker
 
+    def _tail(self, found: Found) -> Tail:
+        config = self.config
+        return Tail(found, RowReader(self.context, config.format, config.on_bad_line, config.max_line), config.batch)
 
-def _matches(path: str, directory: Path) -> list[Path]:
-    names = glob.glob(path, root_dir=directory, recursive=True) if glob.has_magic(path) else [path]
-    return [directory / name for name in names if (directory / name).is_file()]
-
-
-def _check_plain(path: str, file: Path) -> None:
-    if file.is_dir():
-        raise FilesError(f"{path} is a directory: write {path.rstrip('/')}/*.jsonl for the files in it")
-    if not file.exists():
-        raise FilesError(f"there is no file {file}: check the path, which is relative to the pipeline file")
-    if not file.is_file():
-        raise FilesError(f"{path} is not a regular file: only files can be read again after a stop")
-
-
-def lines(stream: BinaryIO, start: int, limit: int) -> Iterator[tuple[bytes, int]]:
-    """Each line from byte ``start`` on, without its newline, and the byte behind it.
-
-    Of a line longer than ``limit`` only its beginning is kept, one byte more than the limit.
-    """
-    stream.seek(start)
-    end = start
-    rest = b""
-    skipped = 0  # bytes of the present line that were dropped
-    while chunk := stream.read(_CHUNK):
-        *whole, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
-        for line in whole:
-            end += len(line) + skipped + 1
-            skipped = 0
-            yield line, end
-        if len(rest) > limit + 1:
-            skipped += len(rest) - limit - 1
-            rest = rest[: limit + 1]
-    if rest:
-        yield rest, end + len(rest) + skipped
-
-
-def _parse(line: bytes, limit: int) -> Row | None:
-    if len(line) > limit:
-        raise BadLine(f"longer than max_line ({limit:,} bytes)")
-    if line[:3] == _BOM:
-        line = line[3:]
-    if not line or line.isspace():
-        return None
-    return from_line(line)
-
-
-def _line_number(file: Path, offset: int) -> int:
-    """The number of the line that begins at a byte, counted from 1."""
-    number = 1
-    with open(file, "rb") as stream:
-        while offset > 0 and (chunk := stream.read(min(_CHUNK, offset))):
-            number += chunk.count(b"\n")
-            offset -= len(chunk)
-    return number
+    def _told(self, positions: list[Position]) -> Iterator[Batch]:
+        """All at once, so that no crash comes between them: one may be right only as long as another is known."""
+        if positions:
+            yield Batch.from_rows([], marks=[(0, position) for position in positions])
