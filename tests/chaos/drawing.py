@@ -137,7 +137,7 @@ class Drawing:
         lines = [
             "name: chaos",
             f"commit: {{interval: {self.dice.choice([20, 50, 200])}ms}}",
-            "shutdown: {timeout: 60s}",
+            "shutdown: {timeout: 15s}",
             "stages:",
             f"  logs: {source}",
         ]

@@ -19,59 +19,49 @@ def settle_on_exception() -> None:
     """A batch whose stage raises is taken for done."""
     from etlcore.runtime.attempts import Attempts
 
-    original: Any = Attempts.run
-
     def run(self: Any, packet: Any) -> None:
-        def attempt(given: Any) -> Any:
-            try:
-                return original_attempt(given)
-            except Exception:
-                given.settle()
-                raise
-
-        original_attempt, self._attempt = self._attempt, attempt
         try:
-            original(self, packet.hold())
-        finally:
-            self._attempt = original_attempt
-            self._worker.account.hold = None
-
-    del run
-
-    def run_and_forget(self: Any, packet: Any) -> None:
-        try:
-            self._complete(packet, self._attempt(packet))
+            made = self._attempt(packet)
         except Exception:  # noqa: BLE001 - that is what is wrong with it
             self._worker.account.lose(packet)
+        else:
+            self._complete(packet, made)
 
-    Attempts.run = run_and_forget  # type: ignore[method-assign]
+    Attempts.run = run  # type: ignore[method-assign]
 
 
 def drop_a_receipt_at_fan_in() -> None:
-    """Packets that are joined keep the receipts of the first one alone; the others count as settled."""
+    """Of packets that are joined, only the first one's receipts are kept; the others count as settled."""
     from etlcore.batch import Batch
     from etlcore.runtime.packet import Packet, Segment
 
     def join(packets: Any) -> Any:
-        if len(packets) == 1:
-            return packets[0]
         first, *others = packets
+        if not others:
+            return first
+        rest = sum(map(len, others))
         for packet in others:
             packet.settle()
-        rows = sum(map(len, packets))
-        receipts = tuple(first.receipts())
-        for segment in first.segments[1:]:
-            for receipt in segment.receipts:
-                if receipt in receipts and receipt in first.segments[0].receipts:
-                    receipt.settle()
-        return Packet(Batch.concat([packet.batch for packet in packets]), [Segment(rows, receipts)])
+        receipts = first.segments[-1].receipts
+        for receipt in receipts:
+            receipt.hold()
+        return Packet(Batch.concat([packet.batch for packet in packets]), [*first.segments, Segment(rest, receipts)])
 
     Packet.join = staticmethod(join)  # type: ignore[method-assign]
 
 
 def close_a_channel_one_sender_early() -> None:
     """The last but one sender ends the channel."""
-    raise NotImplementedError
+    from etlcore.runtime.channel import Sender
+
+    original = Sender.close
+
+    def close(self: Any) -> None:
+        original(self)
+        if self._channel._senders == 1:
+            self._channel._sender_left()
+
+    Sender.close = close  # type: ignore[method-assign]
 
 
 def lose_the_flush() -> None:

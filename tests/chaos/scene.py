@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from etlcore_sls.emulator import Emulator
@@ -68,9 +69,7 @@ class Scene:
             raise Broken(f"{error}\nit went so: {'; '.join(self.story)}\n{self.file.read_text()}") from None
 
     def start(self, name: str, **environ: str) -> EtlRun:
-        return self.store.run(
-            self.file, name, "--state", str(self.state), environ={**self.environ, **environ}
-        )
+        return self.store.run(self.file, name, "--state", str(self.state), environ={**self.environ, **environ})
 
     def _round(self, number: int) -> None:
         self.disturbed = False
@@ -129,7 +128,7 @@ class Scene:
             else:
                 control.fault("cut", operation, count=count, point="after", response_bytes=0)
 
-    def _lose_shards(self, run: EtlRun, how: str, act: Callable[[], object]) -> None:
+    def _lose_shards(self, how: str, act: Callable[[], object]) -> None:
         self._tell(how)
         self.disturbed = True
         self.oracle.about_to_break()
@@ -138,21 +137,20 @@ class Scene:
     def _consumers(self) -> list[str]:
         if not self.oracle.has_group():
             return []
-        return [str(it["name"] if isinstance(it, dict) else it) for it in self.store.state()["consumers"]]
+        return list(self.store.state()["consumers"])
 
-    def _evict(self, run: EtlRun) -> None:
+    def _evict(self, _: EtlRun) -> None:
         for consumer in self._consumers():
-            evict = self.store.control.evict
-            self._lose_shards(run, "evicted", lambda name=consumer: evict(PROJECT, LOGSTORE, GROUP, name))  # type: ignore[misc]
+            self._lose_shards("evicted", partial(self.store.control.evict, PROJECT, LOGSTORE, GROUP, consumer))
 
-    def _clock(self, run: EtlRun) -> None:
+    def _clock(self, _: EtlRun) -> None:
         seconds = self.dice.choice([TIMEOUT + 5, 300, -30])
-        self._lose_shards(run, f"clock {seconds:+}", lambda: self.store.control.advance_clock(seconds))
+        self._lose_shards(f"clock {seconds:+}", lambda: self.store.control.advance_clock(seconds))
 
     def _pause(self, run: EtlRun) -> None:
         """The process stands still for longer than the group waits for it."""
         run.send(signal.SIGSTOP)
-        self._lose_shards(run, "SIGSTOP", lambda: self.store.control.advance_clock(TIMEOUT + 5))
+        self._lose_shards("SIGSTOP", lambda: self.store.control.advance_clock(TIMEOUT + 5))
         self.store.put(20, per_group=5)
         time.sleep(self.dice.uniform(0.0, 0.2))
         run.send(signal.SIGCONT)
