@@ -16,7 +16,7 @@ from etlcore_sls.config import SlsConfig
 from etlcore_sls.credentials import Provider, expire
 from etlcore_sls.errors import SlsError, SlsFailure
 from etlcore_sls.holdings import Holdings, Page, Shard
-from etlcore_sls.until import Until
+from etlcore_sls.until import Until, at_or_after
 from etlcore_sls.wire.cursor import decode_cursor, encode_cursor
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class Fetchers:
 
         Where the group has no checkpoint, the place that we start from becomes one even if no log ever follows it: so
         that `start: end` means the same place in the next run, and a shard that was split empty counts as read.
+
+        A transactional sink may be ahead of the checkpoint, when a run ended between its transaction and the commit:
+        what it has is not read again.
         """
         if self._until.beyond(shard):
             self._holdings.complete(shard)
@@ -92,6 +95,10 @@ class Fetchers:
         checkpoint = client.checkpoints(shard.id).get(shard.id)
         if checkpoint is not None:
             shard.checkpoint = checkpoint
+        if shard.start is not None and not at_or_after(checkpoint, shard.start):
+            self._holdings.put(shard, Page((), (shard.start,), 0), shard.start)
+            return
+        if checkpoint is not None:
             self._holdings.put(shard, None, checkpoint)
             return
         cursor = client.cursor(shard.id, self._config.start)

@@ -44,6 +44,10 @@ class Shard:
 
     id: int
     partition: str
+    claimed: bool = False
+    """The runtime has said that it may be read; nothing is fetched before."""
+    start: str | None = None
+    """Where a transactional sink stands in it; None where there is no such sink, or it has nothing of it yet."""
     cursor: str | None = None
     """Where the next pull starts; None until the checkpoint has been looked up."""
     checkpoint: str | None = None
@@ -171,7 +175,8 @@ class Holdings:
         best: Shard | None = None
         under_way = sum(shard.page_bytes for shard in self._shards.values() if shard.busy)
         for shard in self._shards.values():
-            if shard.busy or shard.leaving or shard.complete or not self._has_room(shard, under_way):
+            may_be_read = shard.claimed and not (shard.leaving or shard.complete)
+            if shard.busy or not may_be_read or not self._has_room(shard, under_way):
                 continue
             if shard.due > now:
                 wait = shard.due - now if wait is None else min(wait, shard.due - now)
@@ -247,6 +252,17 @@ class Holdings:
             self._closed = True
             for shard in self._shards.values():
                 self._drop_pages(shard)
+            self._work.notify_all()
+
+    def unclaimed(self) -> list[Shard]:
+        """Shards that are ours by now, and that the runtime has not been asked about (with success)."""
+        with self._lock:
+            return [shard for shard in self._shards.values() if not (shard.claimed or shard.leaving)]
+
+    def claimed(self, shard: Shard, start: str | None) -> None:
+        """The shard may be read, from ``start`` if the service's checkpoint is not beyond it."""
+        with self._lock:
+            shard.claimed, shard.start = True, start
             self._work.notify_all()
 
     def take(self, seconds: float) -> tuple[Shard, Page] | None:

@@ -98,6 +98,7 @@ class SlsSource(Source):
         self._fetchers.start()
         try:
             while not self._finish.over():
+                self._claim()
                 taken = self._holdings.take(_WAIT_SECONDS)
                 self._forget_evicted()
                 self._tell_figures()
@@ -204,6 +205,13 @@ class SlsSource(Source):
             if self._holdings.is_evicted(shard):
                 return
             yield batch
+
+    def _claim(self) -> None:
+        """Ask the runtime for the shards that were given to us: rows of them may still be on their way."""
+        for shard in self._holdings.unclaimed():
+            self._forget_evicted()
+            if self.context.claim(shard.partition):
+                self._holdings.claimed(shard, self.context.positions.get(shard.partition))
 
     def _forget_evicted(self) -> set[str]:
         """Tell the runtime which shards were taken from us; it commits nothing more of them."""

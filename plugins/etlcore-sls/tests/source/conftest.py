@@ -129,6 +129,10 @@ class Member:
 
     # --- what the runtime does ---------------------------------------------------------------------------------------
 
+    def claim(self, partition: str) -> bool:
+        """There is no transactional sink behind this source."""
+        return True
+
     def forget(self, partition: str) -> None:
         self.forgotten.append(partition)
         self._unsettled = [position for position in self._unsettled if position.partition != partition]
