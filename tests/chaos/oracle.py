@@ -100,7 +100,8 @@ class Oracle:
         code = run.process.returncode
         told = run.err.read_text()
         if not killed:
-            _check(code in (0, 1, 3, -15, -2), f"exit code {code}")
+            too_early = code in (-15, -2, 130, 143) and not run.report_file.exists()  # before the run could begin
+            _check(code in (0, 1, 3) or too_early, f"exit code {code}")
         _check("Traceback" not in told, "a traceback on standard error")
         now = look(self._drawing, self._store.directory, self._state)
         self._nothing_lost_of(sorted(self._breaks[-1]), now, "is committed, and not delivered")
