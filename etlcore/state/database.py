@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from etlcore.state.errors import StateError, from_os, from_sqlite
-from etlcore.state.schema import upgrade
+from etlcore.state.schema import check, upgrade
 
 FILE_NAME = "state.db"
 
@@ -81,6 +81,7 @@ class Database:
     def _open(self) -> None:
         connection = sqlite3.connect(self.file, timeout=_WAIT, isolation_level=None, check_same_thread=False)
         try:
+            _patiently(lambda: check(connection, self.file))  # before anything is changed in it
             connection.execute("PRAGMA synchronous = FULL")
             # Turning a new file to write-ahead mode is refused at once while another process is at it.
             _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -12,6 +13,8 @@ class StateError(Exception):
 
 
 _READ_FIRST = "sources then read from their configured start"
+
+_NO_ROOM = 64 * 1024  # bytes; what SQLite needs beside the file for any write
 
 # By SQLite's primary result code, https://www.sqlite.org/rescode.html
 _FAULTS = {
@@ -29,8 +32,18 @@ _FAULTS = {
 def from_sqlite(file: Path, error: sqlite3.Error) -> StateError:
     """The same fault in the operator's words."""
     code = getattr(error, "sqlite_errorcode", None)
-    fault, step = _FAULTS.get(code & 0xFF if isinstance(code, int) else -1, ("cannot be used", "look at its file"))
+    primary = code & 0xFF if isinstance(code, int) else -1
+    if primary == sqlite3.SQLITE_IOERR and _is_full(file):  # so it says of the files beside the database
+        primary = sqlite3.SQLITE_FULL
+    fault, step = _FAULTS.get(primary, ("cannot be used", "look at its file"))
     return StateError(f"the state file {file} {fault} ({error}): {step}")
+
+
+def _is_full(file: Path) -> bool:
+    try:
+        return shutil.disk_usage(file.parent).free < _NO_ROOM
+    except OSError:
+        return False
 
 
 def from_os(path: Path, error: OSError, what: str = "the state directory") -> StateError:

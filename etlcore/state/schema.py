@@ -81,6 +81,11 @@ def upgrade(connection: sqlite3.Connection, file: Path) -> None:
         raise
 
 
+def check(connection: sqlite3.Connection, file: Path) -> None:
+    """Raise StateError where this is another program's file, or one that is newer than `VERSION`. Writes nothing."""
+    _version(connection, file)
+
+
 def _version(connection: sqlite3.Connection, file: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
