@@ -54,12 +54,15 @@ def keepers(pipeline: Pipeline, store: StateStore, stage: str | None) -> Iterato
 def _keeper(pipeline: Pipeline, store: StateStore, stage: Stage, stack: ExitStack) -> Keeper:
     source = _component(pipeline, store, stage, stack)
     assert isinstance(source, Source)
-    sink = _transactional_behind(pipeline, stage)
-    if sink is not None:
-        return _InSink(stage.name, source, sink, _component(pipeline, store, sink, stack, opened=True))
+    own: Keeper
     if type(source).commit is Source.commit:
-        return _InStore(pipeline.name, stage.name, source, store)
-    return _InSource(stage.name, source)
+        own = _InStore(pipeline.name, stage.name, source, store)
+    else:
+        own = _InSource(stage.name, source)
+    sink = _transactional_behind(pipeline, stage)
+    if sink is None:
+        return own
+    return _InSink(own, source, sink, _component(pipeline, store, sink, stack, opened=True))
 
 
 def _component(
@@ -180,25 +183,31 @@ class _InSource:
 
 
 class _InSink:
-    """Positions that a transactional sink keeps beside its rows; a run starts from them and from no others."""
+    """Positions that a transactional sink keeps beside its rows; a run reads nothing that is before them.
 
-    def __init__(self, stage: str, source: Source, sink: Stage, component: Any) -> None:
-        self.stage = stage
+    The source's own record follows the sink's, and is moved with it: a consumer group starts from whichever is further.
+    """
+
+    def __init__(self, own: Keeper, source: Source, sink: Stage, component: Any) -> None:
+        self.stage = own.stage
+        self._own = own
         self._source = source
         self._sink = sink.name
         self._component: TransactionalSink = component
-        self._prefix = f"{stage}/"
+        self._prefix = f"{self.stage}/"
 
     def before(self) -> Mapping[str, Any]:
         with _told(self._sink):
             kept = self._component.positions()
-        return {name.removeprefix(self._prefix): at for name, at in kept.items() if name.startswith(self._prefix)}
+        own = {name.removeprefix(self._prefix): at for name, at in kept.items() if name.startswith(self._prefix)}
+        return {**self._own.before(), **own}
 
     def at(self, where: str | datetime, before: Mapping[str, Any]) -> Mapping[str, Any]:
         return _ask_source(self.stage, self._source, where)
 
     def move(self, positions: Mapping[str, Any]) -> None:
         if positions:
+            self._own.move(positions)
             with _told(self._sink):
                 moved = {f"{self._prefix}{name}": value for name, value in positions.items()}
                 self._component.write(Batch.from_rows([]), moved)

@@ -57,7 +57,7 @@ class TransactionalSinkWorker(StageWorker):
         """The sink's positions are where the sources start from."""
         self.doing = "read positions"
         strange = [stage for stage in self._feed.load(self.component.positions()) if _in_a_file(stage)]
-        if strange:
+        if strange and all(map(_in_a_file, self._feed.sources)):
             self.context.log.warning(
                 "it holds positions of %s, which is no source of this pipeline (any more): if the source was renamed, "
                 "name it as before, or it is read again from where it starts",
