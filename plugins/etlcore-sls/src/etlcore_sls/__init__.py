@@ -1,4 +1,4 @@
-"""Alibaba Cloud SLS for etlcore: a consumer-group source, and an emulator of the service.
+"""Alibaba Cloud SLS for etlcore: a consumer-group source, a sink, and an emulator of the service.
 
 Importing this package imports neither the SDK nor pydantic; the records below say where the classes are.
 """
@@ -17,6 +17,12 @@ def etl_components() -> Iterator[Component]:
         kind="source",
         target="etlcore_sls.source:SlsSource",
         summary="Logs of an SLS logstore, read as a member of a consumer group",
+    )
+    yield Component(
+        "sls",
+        kind="sink",
+        target="etlcore_sls.sink:SlsSink",
+        summary="Writes rows as logs to an SLS logstore",
     )
 
 

@@ -12,6 +12,8 @@ _NOT_THE_OWNER = {"ConsumerNotMatch"}
 _SHARD_GONE = {"ShardNotExist", "ShardNotExsit"}
 _INVALID_CURSOR = {"InvalidCursor"}
 _QUOTA = {"ReadQuotaExceed", "ShardReadQuotaExceed", "WriteQuotaExceed", "ShardWriteQuotaExceed", "QuotaExceed"}
+# What PutLogs says of logs that it will not take, as documented; one of them is enough for the whole request.
+_BAD_LOGS = {"PostBodyInvalid", "PostBodyTooLarge", "InvalidTimestamp", "InvalidEncoding", "InvalidKey"}
 _TRANSIENT = {"InternalServerError", "RequestTimeout", "ServerBusy", "ServiceUnavailable", "Throttling"}
 
 NO_ANSWER = "no answer"
@@ -76,21 +78,31 @@ class SlsError(Exception):
     @property
     def is_transient(self) -> bool:
         """The same request may succeed a little later."""
+        return self.status == 0 or self.status >= 500 or self.code in _TRANSIENT or self.is_quota
+
+    @property
+    def is_quota(self) -> bool:
+        """More was asked for than a quota allows; later it may not be."""
         return (
-            self.status == 0
-            or self.status == 429
-            or self.status >= 500
-            or self.code in _TRANSIENT
-            or self.code in _QUOTA
-            or self.code.endswith("QuotaExceed")
+            self.status == 429 or self.code in _QUOTA or self.code == "Throttling" or self.code.endswith("QuotaExceed")
         )
+
+    @property
+    def is_bad_logs(self) -> bool:
+        """A write was refused because of what it holds, and always will be."""
+        return self.status == 413 or self.code in _BAD_LOGS
+
+    @property
+    def is_denied(self) -> bool:
+        """The credentials are good, and do not allow this."""
+        return (self.status == 403 and not self.is_quota) or "denied by" in self.message
 
 
 _AUTH_HINT = "check `access_key_id` and its secret, or `credentials`; for temporary ones also `security_token`"
 
 
 class SlsFailure(Exception):
-    """The source cannot go on. The message is for the operator: what is wrong and what to do next."""
+    """The source or the sink cannot go on. The message is for the operator: what is wrong and what to do next."""
 
 
 def from_log_exception(error: Any) -> SlsError:

@@ -40,7 +40,18 @@ class LocalEmulator:
         self.endpoint: str = shared.process.endpoint
         self.access_key_id: str = shared.process.key.access_key_id
         self.secret: str = shared.process.key.secret
+        self._control = shared.process.control
         self._open = True
+
+    def create(self, project: str, logstore: str) -> None:
+        """Make a logstore, and its project, where there is none of that name."""
+        from etlcore_sls.emulator.control import ControlError
+
+        try:
+            self._control.create(project, logstore, shards=4)
+        except ControlError as error:
+            if "LogStoreAlreadyExist" not in str(error):
+                raise
 
     def close(self) -> None:
         if not self._open:
