@@ -1,4 +1,14 @@
-"""The source that reads lines out of files."""
+"""The source that reads lines out of files.
+
+A file is known by its device and inode and by the bytes that were read of it, not by its name; a position is how many
+of its bytes are in. So a file that is renamed is read on, and one that takes its name is read from its beginning. A
+renamed file is read to its end before its successor, also when no path names it any more; also when the source did not
+run meanwhile, as long as the file is in the same directory. A truncated file (``copytruncate``) is read on in the copy
+whose name begins with its own, and then from its beginning.
+
+Each file is read by one worker of the stage. A line is read once it is whole: the last one, if no newline follows it,
+at the end of the run, or with ``follow`` when the file is gone.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +35,8 @@ class FilesSource(Source):
     """Reads lines of files: a JSON object each, or plain text. UTF-8; gzip and zstd files are known by their content.
 
     Without ``follow`` it ends with the last file; a later run reads what was appended. With it, it goes on as
-    ``tail -F`` does: it waits for more, for files that come up, and for files that take the place of others.
-
-    A file is known by its device and inode and by the bytes that were read of it, not by its name; a position is how
-    many of its bytes are in. So a file that is renamed is read on, and one that takes its name is read from its
-    beginning. A renamed file is read to its end before its successor, also when no path names it any more; also when
-    the source did not run meanwhile, as long as the file is in the same directory. A truncated file (``copytruncate``)
-    is read on in the copy whose name begins with its own, and then from its beginning.
-
-    Each file is read by one worker of the stage. A line is read once it is whole: the last one, if no newline follows
-    it, at the end of the run, or with ``follow`` when the file is gone.
+    ``tail -F`` does: it waits for more, for files that come up, and for files that take the place of others. A file
+    is known by its identity and its content: one that is renamed is read on. Each is read by one worker of the stage.
     """
 
     class Config(Options):

@@ -118,12 +118,28 @@ def test_a_closed_reader_stops_the_run_with_one_clear_cause(place: Place) -> Non
     assert "Exception ignored" not in err
 
 
-def test_a_bad_line_stops_the_run_and_the_next_one_goes_on_where_it_was_mended(place: Place) -> None:
+def test_a_bad_line_goes_to_the_dead_letters_and_the_others_go_on(place: Place) -> None:
     place.write("p.yaml", 'name: p\nstages: {in: {source: files, with: {path: "*.jsonl"}}, out: {sink: console}}\n')
+    place.write("a.jsonl", '{"n":1}\n{"n":2}\n{"n":\n{"n":4}\n')
+    assert place.run("p.yaml") == (0, [{"n": 1}, {"n": 2}, {"n": 4}], "")
+    with StateStore(place.path / ".etl") as state:
+        (letter,) = state.dead_letters("p", "in")
+    assert letter.row == {"line": '{"n":', "file": "a.jsonl", "offset": 16}
+    assert letter.reason == "not JSON: expecting value (column 6)"
+    assert place.run("p.yaml") == (0, [], ""), "nor is it read again"
+    with StateStore(place.path / ".etl") as state:
+        assert len(list(state.dead_letters("p", "in"))) == 1
+
+
+def test_a_bad_line_stops_the_run_where_it_is_to_and_the_next_one_goes_on_where_it_was_mended(place: Place) -> None:
+    place.write(
+        "p.yaml",
+        'name: p\nstages: {in: {source: files, with: {path: "*.jsonl", on_bad_line: stop}}, out: {sink: console}}\n',
+    )
     place.write("a.jsonl", '{"n":1}\n{"n":2}\n{"n":\n{"n":4}\n')
     code, rows, err = place.run("p.yaml")
     assert (code, rows) == (1, [{"n": 1}, {"n": 2}])
-    assert "a.jsonl:3: not JSON: expecting value (column 6): mend the line, or set on_bad_line: skip" in err
+    assert "a.jsonl:3: not JSON: expecting value (column 6): mend the line, or set on_bad_line: reject" in err
     place.write("a.jsonl", '{"n":1}\n{"n":2}\n{"n":3}\n{"n":4}\n')
     assert place.run("p.yaml") == (0, [{"n": 3}, {"n": 4}], "")
 
