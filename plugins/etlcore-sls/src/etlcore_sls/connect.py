@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 10.0  # how long `until_ready` tries to reach the service
+_PATIENCE_SECONDS = 10.0
 
 
 def find_service(
@@ -45,9 +45,14 @@ def find_service(
     return parse_endpoint(emulator.endpoint), StaticCredentialsProvider(emulator.access_key_id, emulator.secret)
 
 
-def until_ready(connection: ConnectionConfig, context: Context, call: Callable[[], T]) -> T:
-    """What a call gives, tried again for a while when the service is not to be reached. Raises SlsFailure."""
-    give_up = time.monotonic() + _CONNECT_SECONDS
+def until_ready(
+    connection: ConnectionConfig, context: Context, call: Callable[[], T], patience: float = _PATIENCE_SECONDS
+) -> T:
+    """What a call gives, tried again for ``patience`` seconds while the service is not to be reached.
+
+    Raises SlsFailure; at once where trying again is of no use, and after a stop.
+    """
+    give_up = time.monotonic() + patience
     wait = 0.2
     where = f"{connection.project}/{connection.logstore} at {connection.endpoint}"
     told = False
@@ -59,7 +64,7 @@ def until_ready(connection: ConnectionConfig, context: Context, call: Callable[[
             if not error.is_transient or late or context.stopping.is_set():
                 raise SlsFailure(f"cannot use the logstore {where}: {error}") from error
             if not told:
-                context.log.warning("cannot reach %s yet, trying for %.0f s: %s", where, _CONNECT_SECONDS, error)
+                context.log.warning("cannot reach %s yet, trying for %.0f s: %s", where, patience, error)
                 told = True
         context.stopping.wait(wait)
         wait = min(2.0, wait * 2)

@@ -38,6 +38,19 @@ class Figures:
         self.counts[name] = self.counts.get(name, 0) + value
 
 
+class _Log(logging.Logger):
+    """A member's own log, which remembers what was said; pytest sees it as that of ``etlcore.test``."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__("etlcore.test", logging.INFO)
+        self.parent = logging.getLogger(self.name)
+        self._member = member
+
+    def handle(self, record: logging.LogRecord) -> None:
+        super().handle(record)
+        self._member.hear(record.getMessage())
+
+
 class Member:
     """A source at work. It is also its own `etlcore.components.Context`."""
 
@@ -49,7 +62,8 @@ class Member:
         self.directory = self.state_directory = directory
         self.positions: dict[str, Any] = {}
         self.metrics = Figures()
-        self.log = logging.getLogger("etlcore.test")
+        self.said: list[str] = []
+        self.log = _Log(self)
         self.stopping = threading.Event()
         self.settling = threading.Event()
         self.settling.set()
@@ -124,10 +138,20 @@ class Member:
     def until_rows(self, count: int) -> Member:
         return self.until(lambda member: len(member.rows) >= count)
 
+    def until_said(self, text: str) -> Member:
+        """Wait until a line of its log holds this text."""
+        return self.until(lambda member: any(text in line for line in member.said))
+
     def values(self, column: str = "n") -> list[str]:
         return [row[column] for row in self.rows]
 
     # --- what the runtime does ---------------------------------------------------------------------------------------
+
+    def hear(self, line: str) -> None:
+        """The source has written this into its log."""
+        with self.changed:
+            self.said.append(line)
+            self.changed.notify_all()
 
     def claim(self, partition: str) -> bool:
         """There is no transactional sink behind this source."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from typing import Any
@@ -25,11 +24,16 @@ def _shared_out(state: dict[str, Any]) -> bool:
     return sorted(owners.values()) == [len(state["shards"]) // 2] * 2
 
 
-def _apart(store: Any, member: Any, settling: bool = True, **options: Any) -> Any:
-    """A second member; both have their share of the shards before any is read."""
+def _apart(store: Any, member: Any, settling: bool = True, given_up_after: int | None = None, **options: Any) -> Any:
+    """A second member; both have their share of the shards before any is read.
+
+    ``given_up_after`` becomes the group's timeout once the first member has seen another.
+    """
     pulls = store.control.fault("hang", "pull_logs")
     member.start()
     store.control.wait_until(lambda event: event["kind"] == "heartbeat" and event["held"] == list(store.owners()))
+    if given_up_after is not None:
+        store.sdk().update_consumer_group(*GROUP, timeout=given_up_after)
     second = store.member(**options).start()
     store.wait(_shared_out)
     if not settling:
@@ -90,12 +94,11 @@ def test_two_members_with_empty_shards(store: Any) -> None:
     assert sorted(first.ended().values() + second.ended().values()) == [str(n) for n in range(10)]
 
 
-def test_a_member_that_is_done_waits_for_the_others(store: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_member_that_is_done_waits_for_the_others(store: Any) -> None:
     rows = _fill(store, 2)
     first = store.member(until="end")
-    with caplog.at_level(logging.INFO, logger="etlcore.test"):
-        second = _apart(store, first, settling=False)
-        first.until(lambda _: "waiting for shard 1, held by other consumers" in caplog.text)
+    second = _apart(store, first, settling=False)
+    first.until_said("waiting for shard 1, held by other consumers")
     assert not first.at_end
     second.settle()
     first.ended()
@@ -103,12 +106,11 @@ def test_a_member_that_is_done_waits_for_the_others(store: Any, caplog: pytest.L
     assert len(first.rows) + len(second.stop().ended().rows) == rows
 
 
-def test_a_member_that_is_done_takes_over_what_a_crashed_one_left(store: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_member_that_is_done_takes_over_what_a_crashed_one_left(store: Any) -> None:
     _fill(store, 2)
     first = store.member(until="end")
-    with caplog.at_level(logging.INFO, logger="etlcore.test"):
-        second = _apart(store, first, settling=False)
-        first.until(lambda _: "waiting for shard 1" in caplog.text)
+    second = _apart(store, first, settling=False)
+    first.until_said("waiting for shard 1")
     name = store.owners()[1]
     second.until_rows(50).abandon().ended()
     store.control.evict(*GROUP, name)
@@ -117,15 +119,12 @@ def test_a_member_that_is_done_takes_over_what_a_crashed_one_left(store: Any, ca
     assert store.checkpoints() == {0: 5, 1: 5}
 
 
-def test_a_shard_that_its_holder_does_not_finish_is_left_to_it(store: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_shard_that_its_holder_does_not_finish_is_left_to_it(store: Any) -> None:
     """The group would have given it to us by now if its holder were dead."""
     _fill(store, 2)
-    store.control.advance_clock(-800)
     first = store.member(until="end", group_timeout_seconds=1)
-    with caplog.at_level(logging.INFO, logger="etlcore.test"):
-        second = _apart(store, first, settling=False)
-        first.ended()
-    assert "shard 1: left to the consumers that hold them" in caplog.text
+    second = _apart(store, first, settling=False, given_up_after=3600)
+    first.until_said("shard 1: left to the consumers that hold them").ended()
     assert len(first.rows) == 50
     second.settle()
     second.stop().ended()

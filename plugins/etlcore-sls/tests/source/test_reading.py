@@ -127,10 +127,9 @@ def test_reading_ahead_is_bounded(store: Any) -> None:
     for shard in range(4):
         rows = [{"n": str(n), "x": "x" * 1000} for n in range(200)]
         store.control.put("demo", "logs", rows, shard=shard, rows_per_group=1)
-    member = store.member(until="end", fetch_bytes=20_000, fetch_groups=5, fetch_threads=2)
-    member.reading.clear()
-    member.start().until(lambda m: m.steps >= 1)
-    store.control.wait_for("heartbeat", count=5, after=store.control.wait_for("pull")[0]["number"])
+    member = store.member(until="end", fetch_bytes=20_000, fetch_groups=5, fetch_threads=2).pause_at(1)
+    member.start().until_rows(5)
+    store.after_beats(5)
     pulled = sum(event["groups"] for event in store.control.events("pull"))
     assert 1 <= pulled <= 20 + 2 * 5 + 5  # the bound, one response for each thread, and a page in the worker's hands
     member.reading.set()

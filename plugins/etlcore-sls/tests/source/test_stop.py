@@ -60,12 +60,11 @@ def test_a_stop_before_the_first_page(store: Any) -> None:
 def test_what_was_read_ahead_is_read_again_by_the_next_run(store: Any) -> None:
     store.create(1)
     store.put(0, range(1000))
-    member = store.member(fetch_groups=5)
-    member.reading.clear()
-    member.start()
+    member = store.member(fetch_groups=5).pause_at(1).start().until_rows(1)
     store.control.wait_for("pull", count=3)
     member.stop().ended()
     read = member.values()
+    assert len(read) == 50
     rest = store.member(until="end").start().ended().values()
     assert read + rest == [str(n) for n in range(1000)]
     assert rest

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from typing import Any
 
 import pytest
-from etlcore_sls.errors import SlsFailure
+from etlcore_sls.connect import until_ready
+from etlcore_sls.errors import SlsError, SlsFailure
 
 
 def _fill(store: Any, shards: int, rows: int = 100) -> list[str]:
@@ -125,13 +125,11 @@ def _expired(store: Any) -> None:
     store.control.trim("demo", "logs", 0, keep=3)
 
 
-def test_expired_logs_are_skipped_to_the_oldest_that_is_left(store: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_expired_logs_are_skipped_to_the_oldest_that_is_left(store: Any) -> None:
     _expired(store)
-    with caplog.at_level(logging.WARNING, logger="etlcore.test"):
-        member = store.member(until="end").start().ended()
+    member = store.member(until="end").start().until_said("have expired; going on at the begin").ended()
     assert member.values() == [str(n) for n in range(120, 150)]
     assert member.metrics.counts["invalid_cursors"] == 1
-    assert "have expired; going on at the begin" in caplog.text
 
 
 def test_expired_logs_are_skipped_to_the_end(store: Any) -> None:
@@ -184,21 +182,40 @@ def test_a_shard_whose_logs_have_all_expired_is_at_its_end(store: Any) -> None:
         ({"logstore": "nothing"}, "LogStoreNotExist: .*; check `logstore`"),
         ({"access_key_id": "unknown"}, "Unauthorized: .*check `access_key_id`"),
         ({"access_key_secret": "wrong"}, "SignatureNotMatch: .*check the access key's secret"),
-        ({"endpoint": "http://127.0.0.1:1"}, "127.0.0.1:1: no answer: Connection refused; check `endpoint`"),
-        (
-            {"endpoint": "http://no-such-host.invalid"},
-            "no answer: Failed to resolve 'demo.no-such-host.invalid'.*; check `endpoint`",
-        ),
     ],
 )
-def test_what_cannot_work_is_said_at_the_start(
-    store: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
-) -> None:
-    monkeypatch.setattr("etlcore_sls.source._CONNECT_SECONDS", 0.5)
+def test_what_cannot_work_is_said_at_the_start(store: Any, options: dict[str, Any], message: str) -> None:
     store.create(1)
     error = store.member(**options).start().ended(SlsFailure).error
     with pytest.raises(SlsFailure, match=message):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("http://127.0.0.1:1", "127.0.0.1:1: no answer: Connection refused; check `endpoint`"),
+        (
+            "http://no-such-host.invalid",
+            "no answer: Failed to resolve 'demo.no-such-host.invalid'.*; check `endpoint`",
+        ),
+    ],
+)
+def test_a_service_that_is_not_reached_is_tried_again_until_the_stop(store: Any, endpoint: str, message: str) -> None:
+    member = store.member(endpoint=endpoint).start().until_said("cannot reach demo/logs at")
+    error = member.stop().ended(SlsFailure).error
+    with pytest.raises(SlsFailure, match=message):
+        raise error
+
+
+def test_a_service_that_is_not_reached_for_long_fails_the_source(store: Any) -> None:
+
+    def call() -> None:
+        raise SlsError("ServerBusy", "come back later", 503)
+
+    member = store.member()
+    with pytest.raises(SlsFailure, match=r"cannot use the logstore demo/logs at .*: ServerBusy: come back later"):
+        until_ready(member.config, member, call, patience=0)
 
 
 def test_a_stop_while_the_service_is_not_reached_is_prompt(store: Any) -> None:
@@ -236,10 +253,8 @@ def test_an_answer_that_cannot_be_read_stops_the_run_after_some_attempts(
     assert "the answer cannot be read, 5 times in a row" in str(error)
 
 
-def test_a_shard_that_vanishes_is_dropped(store: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_shard_that_vanishes_is_dropped(store: Any) -> None:
     values = _fill(store, 2)
     store.control.fault("error", "pull_logs", shard=1, status=400, code="ShardNotExist")
-    with caplog.at_level(logging.WARNING, logger="etlcore.test"):
-        member = store.member(until="end").start().ended()
+    member = store.member(until="end").start().until_said("shard 1 no longer exists").ended()
     assert Counter(member.values()) == Counter(values[:100])
-    assert "shard 1 no longer exists" in caplog.text
