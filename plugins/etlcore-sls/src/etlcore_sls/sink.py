@@ -21,8 +21,10 @@ from etlcore_sls.sink_config import SlsSinkConfig
 
 if TYPE_CHECKING:
     from etlcore_sls.sink_batch import Request
+    from etlcore_sls.sink_client import PutClient
 
 _QUOTA_SECONDS = (0.5, 10.0)  # the first wait, and the longest
+_SHORT_SECONDS = 5.0  # for the request that `open` makes: a small one, that must not hold up a stop
 
 
 @dataclass(slots=True)
@@ -91,7 +93,9 @@ class SlsSink(Sink):
         self._client = PutClient(config, endpoint, self._provider)
         self._closing.append(self._client.close)
         self._maker = LogMaker(config.time_column, config.topic, config.source)
-        until_ready(config, context, self._check_logstore)
+        asking = PutClient(config, endpoint, self._provider, min(_SHORT_SECONDS, config.request_seconds))
+        self._closing.append(asking.close)
+        until_ready(config, context, lambda: self._check_logstore(asking))
 
     def write(self, batch: Batch) -> None:
         """Put all rows.
@@ -146,10 +150,10 @@ class SlsSink(Sink):
             self._client.put(body, request.key)  # with credentials that are newly asked for
         self.context.metrics.count("put_requests")
 
-    def _check_logstore(self) -> None:
+    def _check_logstore(self, client: PutClient) -> None:
         """Find out before the first row comes whether there is such a logstore, and whether the key is known."""
         try:
-            self._client.shards()
+            client.shards()
         except SlsError as error:
             if not error.is_denied:
                 raise

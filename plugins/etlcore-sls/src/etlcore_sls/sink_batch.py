@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from etlcore_sls.sink_config import SlsSinkConfig
-from etlcore_sls.sink_log import BadRow, LogMaker, Place, Row, text_of
+from etlcore_sls.sink_log import LogMaker, Place, Row, text_of
 
 _HASH_BITS = 128
 
@@ -61,7 +61,7 @@ class Requests:
             try:
                 log, place = self._maker.make(row, now)
                 digest = self._digest(row)
-            except BadRow as error:
+            except ValueError as error:  # a BadRow, or an int with more digits than Python writes
                 self.refused[index] = str(error)
                 continue
             self._put(index, log, place, digest)

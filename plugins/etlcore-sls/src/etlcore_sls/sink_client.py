@@ -15,8 +15,10 @@ _TYPES = {"lz4": CompressType.LZ4, "zstd": CompressType.ZSTD, "none": CompressTy
 class PutClient(LogstoreClient):
     """One logstore to write to. Methods raise `SlsError`; `SlsFailure` for unusable credentials."""
 
-    def __init__(self, connection: ConnectionConfig, endpoint: Endpoint, provider: Provider) -> None:
-        super().__init__(connection, endpoint, provider)
+    def __init__(
+        self, connection: ConnectionConfig, endpoint: Endpoint, provider: Provider, seconds: float | None = None
+    ) -> None:
+        super().__init__(connection, endpoint, provider, seconds)
         self._compression = _TYPES[connection.compression]
 
     def put(self, group: bytes, key: str | None) -> None:

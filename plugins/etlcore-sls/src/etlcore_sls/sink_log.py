@@ -13,6 +13,7 @@ and infinities as ``NaN``, ``Infinity`` and ``-Infinity``.
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ Row = dict[str, Any]
 TIME, TIME_NS, TOPIC, SOURCE, TAG = "__time__", "__time_ns_part__", "__topic__", "__source__", "__tag__:"
 _METADATA = frozenset({TIME, TIME_NS, TOPIC, SOURCE})
 _GIGA = 1_000_000_000
+_SECONDS = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,9})[0-9]*)?")
 
 # The SDK's message whose texts are bytes.
 _Log: Any = import_module("aliyun.log.proto").LogRaw
@@ -104,11 +106,11 @@ def text_of(value: Any, column: str) -> bytes:
         return _bytes(value, column)
     if isinstance(value, bool):
         return b"true" if value else b"false"
-    if isinstance(value, int):
-        return b"%d" % value
     if isinstance(value, float) and not math.isfinite(value):
         return b"NaN" if math.isnan(value) else b"Infinity" if value > 0 else b"-Infinity"
     try:
+        if isinstance(value, int):
+            return b"%d" % value
         plain = to_jsonable_python(value, inf_nan_mode="null", bytes_mode="base64", timedelta_mode="float")
         return _bytes(plain, column) if isinstance(plain, str) else to_json(plain, inf_nan_mode="null")
     except (PydanticSerializationError, ValueError, RecursionError) as error:
@@ -154,8 +156,9 @@ def _moment(value: Any, column: str) -> tuple[int, int | None]:
 
 
 def _written_moment(text: str, column: str) -> tuple[int, int | None]:
-    if text.isascii() and text.isdigit():
-        return int(text), None
+    seconds = _SECONDS.fullmatch(text)
+    if seconds is not None:
+        return int(seconds[1]), int((seconds[2] or "0").ljust(9, "0")) or None
     try:
         return _datetime(datetime.fromisoformat(text), column)
     except BadRow:
