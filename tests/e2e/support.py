@@ -201,8 +201,9 @@ class Store:
         return self.control.group_state(PROJECT, LOGSTORE, GROUP)
 
     def checkpoints(self) -> dict[int, int]:
-        """How many log groups of each shard are committed."""
-        return {shard["shard"]: shard["checkpoint"] or 0 for shard in self.state()["shards"]}
+        """How many log groups of each shard are committed; empty as long as nobody has made the consumer group."""
+        group = self.control.state()[PROJECT][LOGSTORE]["groups"].get(GROUP)
+        return {shard["shard"]: shard["checkpoint"] or 0 for shard in group["shards"]} if group is not None else {}
 
     def committed(self) -> list[int]:
         """The ids of the rows that are committed: nobody will read them again."""

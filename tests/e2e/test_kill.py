@@ -120,4 +120,5 @@ def test_no_row_is_lost_and_no_more_is_repeated_than_was_in_flight(store: Store)
     assert set(ids) == set(store.ids()), "every row is there"
     assert store.committed() == store.ids()
     repeated = sum(count - 1 for count in counted(ids).values())
-    assert uncommitted <= repeated <= uncommitted + torn, "what was committed is not read again"
+    # Perhaps fewer: the service may take a commit that the process had sent when it was killed.
+    assert repeated <= uncommitted + torn, "what was committed is not read again"
