@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+_ROTATED = re.compile(r"(\.\d{1,5})?(\.(gz|zst|zstd))?$")
 
 Identity = tuple[int, int]
 """Device and inode."""
@@ -77,6 +80,14 @@ def beside(name: str, directory: Path) -> Iterator[Found]:
         about = look_at(file, directory)
         if about is not None:
             yield about
+
+
+def may_stem_from(name: str, path: str) -> bool:
+    """Whether a file may be a copy of one with another name, going by what rotation does with names.
+
+    It lengthens them (``app.log.1``, ``app.log-20260101.gz``) and counts them up (``app.log.2.gz`` of ``app.log.1``).
+    """
+    return name.startswith(path) or _ROTATED.sub("", name) == _ROTATED.sub("", path)
 
 
 def check(path: str, directory: Path, *, must_exist: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from etlcore.builtin.files_content import Content, ContentError
 from etlcore.builtin.files_lines import HEAD, TAIL, digest
 
-_PARTITION = re.compile(r"(?s)(.*)@([0-9a-f]+):([0-9a-f]+)")
+_PARTITION = re.compile(r"(?s)(.*)@([0-9a-f]+):([0-9a-f]+)(?:\+\d+)?")
 
 ENOUGH = HEAD
 """Bytes that must be the same before two files are taken for one although nothing else says so."""
@@ -21,6 +21,10 @@ class Place:
 
     An inode is given to another file once its own is gone, and a device may have another number after a restart of
     the machine: so the bytes decide.
+
+    What is read is a *stream* of bytes, and a partition stands for one. It stays the same when the stream goes on in a
+    copy of its file; a file that is truncated begins another. So whatever happens to the files, nothing of a stream is
+    committed before what comes earlier in it.
     """
 
     path: str
@@ -36,11 +40,13 @@ class Place:
     finished: tuple[int, int] | None = None
     """The size and the time of the last change that the file had when its end was reached for good: a compressed one,
     or one that was moved away."""
+    stream: str = ""
+    """The name of the stream's partition, where it is not that of a file's first stream."""
 
     @property
     def partition(self) -> str:
-        """The name of the file's partition: unique at any one time, and readable."""
-        return f"{self.path}@{self.device:x}:{self.inode:x}"
+        """The name of the stream's partition: unique, and readable."""
+        return self.stream or f"{self.path}@{self.device:x}:{self.inode:x}"
 
     def value(self) -> dict[str, Any]:
         """The place as a position's value."""
@@ -55,9 +61,9 @@ class Place:
         """
         named = _PARTITION.fullmatch(partition)
         if isinstance(value, int) and named:
-            return cls(named[1], int(named[2], 16), int(named[3], 16), value)
+            return cls(named[1], int(named[2], 16), int(named[3], 16), value, stream=partition)
         try:
-            place = cls(**value)
+            place = cls(**value, stream=partition)
             if place.finished is None:
                 return place
             size, changed = place.finished
@@ -66,7 +72,7 @@ class Place:
             return None
 
     def at_begin(self) -> Place:
-        """The beginning of the same file."""
+        """The beginning of the same stream."""
         return replace(self, offset=0, head="", tail="", finished=None)
 
 

@@ -119,7 +119,7 @@ class FilesSource(Source):
             if self._is_mine(start.found):
                 tail = self._tail(start.found)
                 try:
-                    go(tail, start, self.context)
+                    go(tail, start, memory, self.context)
                     yield from self._read_file(tail)
                 finally:
                     tail.close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from etlcore.batch import Position
-from etlcore.builtin.files_content import Content
-from etlcore.builtin.files_paths import Found, Identity, beside
+from etlcore.builtin.files_content import Content, ContentError
+from etlcore.builtin.files_paths import Found, Identity, beside, may_stem_from
 from etlcore.builtin.files_positions import ENOUGH, Place, holds
 
 
@@ -35,7 +37,9 @@ class Memory:
 
     def __init__(self, positions: Mapping[str, Any], directory: Path) -> None:
         self._directory = directory
-        self._places: dict[Identity, list[Place]] = {}
+        self._places: dict[str, Place] = {}  # by stream
+        self._by_inode: dict[int, dict[str, Place]] = {}
+        self._begun: set[str] = set()  # streams that were begun since
         self._by_name: dict[str, int] = {}
         # Positions from before files were known by their identity: a number of bytes under a name. Once there is any
         # other, they are history: what has the name now may be another file.
@@ -49,29 +53,40 @@ class Memory:
             self._by_name.clear()
 
     def remember(self, place: Place) -> None:
-        """Keep how far a file was read, instead of what was known before about the same partition."""
-        places = self._places.setdefault((place.device, place.inode), [])
-        places[:] = [*(old for old in places if old.partition != place.partition), place]
+        """Keep how far a stream was read, instead of what was known before about it."""
+        old = self._places.pop(place.partition, None)
+        if old is not None:
+            del self._by_inode[old.inode][old.partition]
+        self._places[place.partition] = place
+        self._by_inode.setdefault(place.inode, {})[place.partition] = place
 
     def places(self) -> list[Place]:
         """All of them."""
-        return [place for places in self._places.values() for place in places]
+        return list(self._places.values())
+
+    def fresh(self, found: Found) -> Place:
+        """The beginning of a stream that nobody has read before; each call begins another."""
+        begin = Place(found.name, *found.identity, 0)
+        names = (f"{begin.partition}+{number}" if number else begin.partition for number in count())
+        stream = next(name for name in names if name not in self._places and name not in self._begun)
+        self._begun.add(stream)
+        return replace(begin, stream=stream)
 
     def own(self, found: Found) -> Start:
         """Where to go on in a file, by its identity and its content."""
-        exact = sorted(self._places.get(found.identity, []), key=lambda place: (place.offset == 0, place.offset))
-        for place in exact:
-            if place.finished == (found.size, found.changed) or holds_at(found, place):
+        same_inode = self._by_inode.get(found.identity[1], {}).values()
+        exact = [place for place in same_inode if place.device == found.identity[0]]
+        for place in sorted(exact, key=lambda place: (place.offset == 0, place.offset)):
+            if place.finished == (found.size, found.changed) or _is_still(found, place):
                 return Start(found, place)
-        begin = Place(found.name, *found.identity, 0)
-        for place in self.places():  # a device may have another number after a restart of the machine
-            if place.inode == found.identity[1] and place.offset >= ENOUGH and holds_at(found, place):
-                return Start(found, taken_over(place, begin), adopted=True)
+        for place in same_inode:  # a device may have another number after a restart of the machine
+            if place not in exact and place.offset >= ENOUGH and holds_at(found, place):
+                return Start(found, taken_over(place, found), adopted=True)
+        begin = self.fresh(found)
         if found.name in self._by_name:
             place = replace(begin, offset=self._by_name[found.name])
             return Start(found, place, adopted=True) if holds_at(found, place) else Start(found, begin, previous=place)
-        previous = next((place for place in exact if place.path == found.name), None)
-        return Start(found, begin if previous is None else previous.at_begin(), previous=previous)
+        return Start(found, begin, previous=next((place for place in exact if place.path == found.name), None))
 
     def starts(self, matched: Iterable[Found]) -> list[Start]:
         """Where to begin, in the order given, behind what is left of files that no path or glob names any more.
@@ -81,53 +96,88 @@ class Memory:
         """
         own = {found.identity: self.own(found) for found in matched}
         gone: dict[Identity, Start] = {}
-        held = {start.place for start in own.values()}
+        held = {start.place.partition for start in own.values()}
         for place in self.places():
-            if place.finished is None and place not in held:
+            if place.finished is None and place.partition not in held:
                 self._look_elsewhere(place, own, gone)
+        held = {start.place.partition for start in [*own.values(), *gone.values()]}
+        left = sorted((place for place in self.places() if place.partition not in held), key=lambda one: -one.offset)
+        for identity, start in own.items():  # copies of what was read to its end
+            if start.place.offset == 0:
+                copied = next((place for place in left if is_copy(start.found, place)), None)
+                if copied is not None:
+                    own[identity] = Start(start.found, taken_over(copied, start.found), adopted=True)
+                    left.remove(copied)
         return [*gone.values(), *own.values()]
 
     def _look_elsewhere(self, place: Place, own: dict[Identity, Start], gone: dict[Identity, Start]) -> None:
         """Have a place read on in the file beside its own that holds it: the same under another name, or a copy."""
         files = list(beside(place.path, self._directory))
         for found in files:
-            if found.identity == (place.device, place.inode) and found.identity not in own and holds_at(found, place):
-                gone[found.identity] = Start(found, place)
+            if found.identity == (place.device, place.inode) and found.identity not in own and _is_still(found, place):
+                present = gone.get(found.identity)
+                if present is None or present.place.offset == 0 or 0 < place.offset < present.place.offset:
+                    gone[found.identity] = Start(found, place)
                 return
         for found in files:
-            if may_be_copy(found, place) and holds_at(found, place):
-                present = own if found.identity in own else gone
-                start = present.get(found.identity) or self.own(found)
+            if is_copy(found, place):
+                in_either = own if found.identity in own else gone
+                start = in_either.get(found.identity) or self.own(found)
                 if start.place.offset == 0 or place.offset < start.place.offset:
-                    present[found.identity] = Start(found, taken_over(place, start.place), adopted=True)
+                    in_either[found.identity] = Start(found, taken_over(place, found), adopted=True)
                 return
 
 
-def taken_over(place: Place, into: Place) -> Place:
-    """The same place in another file, a copy."""
-    return replace(into, offset=place.offset, head=place.head, tail=place.tail, finished=None)
+def taken_over(place: Place, found: Found) -> Place:
+    """The same place of the same stream in another file, a copy."""
+    device, inode = found.identity
+    return replace(place, path=found.name, device=device, inode=inode, finished=None, stream=place.partition)
 
 
-def may_be_copy(found: Found, place: Place) -> bool:
-    """Whether a file may be a copy of the one that a place is of, going by its name; its content must prove it.
+def is_copy(found: Found, place: Place) -> bool:
+    """Whether a file is a copy of the one that a place is of, by its name and its content.
 
-    Copies made by rotation have a name that goes on from the old one (``app.log.1``); a file that was replaced by a
-    copy of itself has the same name, and then little content is no proof.
+    A file that was replaced by a copy of itself has the same name, and then little content is no proof.
     """
-    if found.identity == (place.device, place.inode) or not found.name.startswith(place.path):
+    if found.identity == (place.device, place.inode) or not may_stem_from(found.name, place.path):
         return False
-    return place.offset > 0 if found.name != place.path else place.offset >= ENOUGH
+    least = 1 if found.name != place.path else ENOUGH
+    return place.offset >= least and holds_at(found, place)
+
+
+def _is_still(found: Found, place: Place) -> bool:
+    """Whether a file with a place's inode is its file: a beginning is no proof, for inodes are used again."""
+    return holds_at(found, place) and (place.offset > 0 or may_stem_from(found.name, place.path))
 
 
 def holds_at(found: Found, place: Place) -> bool:
     """Whether a file holds what was read up to a place; False for one that cannot be read."""
+    with _content_behind(found, place) as content:
+        return content is not None
+
+
+def holds_no_more(found: Found, place: Place, pending: int) -> bool:
+    """Whether a file ends at a place that it holds, or within so many bytes behind it; False when nobody can tell."""
+    with _content_behind(found, place) as content:
+        try:
+            return content is not None and len(content.read_exactly(pending + 1)) <= pending
+        except (ContentError, OSError):
+            return False
+
+
+@contextmanager
+def _content_behind(found: Found, place: Place) -> Iterator[Content | None]:
+    """The content of a file behind a place; None when it does not hold it, or cannot be read."""
     try:
         content = Content(found.file)
     except OSError:
-        return False
+        yield None
+        return
     try:
-        return holds(content, place) is not None
-    except OSError:
-        return False
+        try:
+            there = holds(content, place) is not None
+        except OSError:
+            there = False
+        yield content if there else None
     finally:
         content.close()

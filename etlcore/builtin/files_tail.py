@@ -54,9 +54,9 @@ class Tail:
         return self._content is not None
 
     @property
-    def deleted(self) -> bool:
-        """It is known that the file has no name any more."""
-        return self._content is not None and self._content.status().st_nlink == 0
+    def pending(self) -> int:
+        """Bytes behind the place that were looked at: the beginning of a line that is not whole yet."""
+        return self._lines.pending
 
     @property
     def seen(self) -> int:
@@ -80,16 +80,14 @@ class Tail:
         """The file is as it was when it was read to its end for good."""
         return self.finished == (self.found.size, self.found.changed)
 
-    def begin(self, place: Place | None) -> bool:
-        """Go on from a place of this file, or begin with None; False when the file does not hold what the place says.
+    def begin(self, place: Place) -> bool:
+        """Go on from a place of this file; False when the file does not hold what the place says.
 
         A compressed file that has not changed since it was read to its end is not read for that.
         """
-        self.begun = True
-        if place is None:
-            return True
         self.close()
         content = self._opened()
+        self.begun = True
         self._place = replace(place, finished=None)
         self.finished = place.finished
         if content.compression != "none" and self.unchanged():
@@ -98,14 +96,14 @@ class Tail:
             return True
         found = holds(content, place)
         if found is None:
-            self.begin_anew()
             return False
         self._lines = Lines(self._rows.max_line, place.offset, *found)
         return True
 
-    def begin_anew(self) -> None:
-        """Go to the beginning."""
+    def begin_anew(self, place: Place) -> None:
+        """Go to the beginning of another stream."""
         self.begun = True
+        self._place = place
         self.finished = None
         self._asleep = None
         self._lines = Lines(self._rows.max_line)

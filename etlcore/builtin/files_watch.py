@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from etlcore.batch import Batch
 from etlcore.builtin.files_content import ContentError, CutOff
-from etlcore.builtin.files_paths import Found, Identity, Unreadable, beside
+from etlcore.builtin.files_paths import Found, Identity, Unreadable, beside, may_stem_from
 from etlcore.builtin.files_positions import Place
-from etlcore.builtin.files_starts import Memory, Start, holds_at, may_be_copy, taken_over
+from etlcore.builtin.files_starts import Memory, Start, holds_no_more, is_copy, taken_over
 from etlcore.builtin.files_tail import Tail
 from etlcore.components import Context
 
@@ -42,12 +42,9 @@ class Watch:
         self._wait = wait
         self._max_open = max_open
         self._tails: dict[Identity, Tail] = {}
-        self._known_before: set[Identity] = set()  # files that were there before the last look
-        self._growing: dict[
-            Identity, tuple[Found, float]
-        ] = {}  # files that may be copies in the making, and since when
+        self._growing: dict[Identity, tuple[Found, float]] = {}  # may be copies in the making; and since when
+        self._copies: dict[Identity, tuple[Found, str]] = {}  # hold nothing but what the named stream does
         self._lost: dict[Identity, float] = {}  # since when no name has led to a file, and nothing was written to it
-        self._past: list[Place] = []  # how far files were read that were truncated since
         self._refused: set[Identity] = set()  # files that could not be opened: said once
 
     def begin(self, starts: Iterable[Start], matched: set[Identity]) -> None:
@@ -81,22 +78,29 @@ class Watch:
 
     def _look(self) -> None:
         found = {one.identity: one for one in self._find()}
-        self._known_before = set(self._tails)
         for one in sorted(found.values(), key=lambda one: (one.changed, one.name)):
             tail = self._tails.get(one.identity)
             if tail is not None:
                 tail.found = one
                 self._lost.pop(one.identity, None)
-            elif self._is_whole(one):
+            elif not self._is_copied(one) and self._is_whole(one):
                 self._tails[one.identity] = self._make(one)
         for identity in self._tails.keys() - found.keys():
             self._lost.setdefault(identity, time.monotonic())
             self._relocate(self._tails[identity])
         self._growing = {identity: one for identity, one in self._growing.items() if identity in found}
+        self._copies = {identity: one for identity, one in self._copies.items() if identity in found}
+
+    def _is_copied(self, found: Found) -> bool:
+        """A file is known to be a copy of one that is still read."""
+        copy, stream = self._copies.get(found.identity, (None, ""))
+        unchanged = copy is not None and (copy.size, copy.changed) == (found.size, found.changed)
+        return unchanged and any(tail.begun and tail.partition == stream for tail in self._tails.values())
 
     def _is_whole(self, found: Found) -> bool:
         """A file that may be a copy of one that is followed is taken on once it no longer grows, or after a while."""
-        if not any(found.name.startswith(tail.found.name) for tail in self._tails.values()):
+        names = (tail.found.name for tail in self._tails.values())
+        if not any(found.name != name and may_stem_from(found.name, name) for name in names):
             return True
         before, since = self._growing.get(found.identity, (None, time.monotonic()))
         self._growing[found.identity] = (found, since)
@@ -119,6 +123,9 @@ class Watch:
     def _read(self, tail: Tail) -> Iterator[Batch]:
         if not tail.begun:
             start = self._start(tail.found)
+            if start is None:
+                del self._tails[tail.identity]
+                return
             self._go(tail, start)
             yield Batch.from_rows([], position=tail.position())
         if tail.unchanged():
@@ -143,50 +150,46 @@ class Watch:
         return tail
 
     def _go(self, tail: Tail, start: Start) -> None:
-        if start.previous is not None:
-            self._past.append(start.previous)
-        go(tail, start, self._context)
+        go(tail, start, self._memory, self._context)
 
-    def _start(self, found: Found) -> Start:
-        """Where to begin in a file that has come up meanwhile."""
+    def _start(self, found: Found) -> Start | None:
+        """Where to begin in a file that has come up meanwhile; None for a copy of one that is still read.
+
+        That one will be read on in the copy once it is truncated or gone.
+        """
+        for tail in self._tails.values():
+            if tail.begun and is_copy(found, tail.place) and holds_no_more(found, tail.place, tail.pending):
+                self._copies[found.identity] = (found, tail.partition)
+                return None
         start = self._memory.own(found)
         if start.place.offset > 0:
             return start
-        for place in sorted(self._others(found), key=lambda place: -place.offset):
-            if may_be_copy(found, place) and holds_at(found, place):
-                return Start(found, taken_over(place, start.place), adopted=True)
+        for place in sorted(self._left(), key=lambda place: -place.offset):
+            if is_copy(found, place):
+                return Start(found, taken_over(place, found), adopted=True)
         return start
 
-    def _others(self, found: Found) -> Iterator[Place]:
-        """Places in files that this one may be a copy of."""
-        yield from self._past
-        yield from (place for place in self._memory.places() if (place.device, place.inode) not in self._tails)
-        for identity in self._known_before:
-            tail = self._tails.get(identity)
-            if tail is not None and tail.begun and (tail.deleted or found.name != tail.place.path):
-                yield tail.place
+    def _left(self) -> list[Place]:
+        """Places of streams that are in none of the files that are read at present."""
+        present = {tail.partition for tail in self._tails.values() if tail.begun}
+        return [place for place in self._memory.places() if place.partition not in present]
 
     def _rewound(self, tail: Tail) -> Iterator[Batch]:
         """A file was truncated: what was not read of it may be in a copy. Then it is begun anew."""
         place = tail.place
-        self._past.append(place)
-        del self._past[:-_PAST]
-        copy = self._copy_of(place)
+        copy = next((one for one in beside(place.path, self._context.directory) if is_copy(one, place)), None)
         if copy is None:
             yield from tail.read_last_line()
-        elif copy.identity not in self._tails and copy.identity not in self._growing:
-            start = self._start(copy)
-            other = self._take_on(start)
-            self._lost[copy.identity] = time.monotonic()
-            yield Batch.from_rows([], position=start.position)
-            yield from self._read(other)
+        self._memory.remember(tail.place)
         self._context.log.info("%s was truncated or written anew: it is read from its beginning", tail.found.name)
-        tail.begin_anew()
+        tail.begin_anew(self._memory.fresh(tail.found))
+        if copy is not None and copy.identity not in self._tails and copy.identity not in self._growing:
+            other = self._take_on(Start(copy, taken_over(place, copy), adopted=True))
+            self._lost[copy.identity] = time.monotonic()
+            if other.begun:
+                yield Batch.from_rows([], position=other.position())
+                yield from self._read(other)
         yield Batch.from_rows([], position=tail.position())
-
-    def _copy_of(self, place: Place) -> Found | None:
-        files = beside(place.path, self._context.directory)
-        return next((one for one in files if may_be_copy(one, place) and holds_at(one, place)), None)
 
     # Letting go
 
@@ -206,12 +209,10 @@ class Watch:
             tail.close()
 
 
-_PAST = 100
-"""How many truncations are remembered."""
-
-
-def go(tail: Tail, start: Start, context: Context) -> None:
+def go(tail: Tail, start: Start, memory: Memory, context: Context) -> None:
     """Begin to read a file where it is to be begun. Raises Unreadable."""
     gone_on = tail.begin(start.place)
+    if not gone_on:
+        tail.begin_anew(memory.fresh(start.found))
     if start.previous is not None or not gone_on:
         context.log.warning("%s does not hold what was read of it: it is read from its beginning", tail.found.name)
