@@ -112,9 +112,9 @@ class Target:
         """The writes that took effect, in order."""
         return list(self.control.events("put", logstore=self.logstore))
 
-    def logs(self, logstore: str | None = None) -> list[Log]:
+    def logs(self) -> list[Log]:
         """All logs, shard by shard, in the order in which they were written."""
-        return list(read_back(self.emulator, PROJECT, logstore or self.logstore))
+        return list(read_back(self.emulator, self.logstore))
 
     def values(self, name: str = "n") -> list[str]:
         return [log.fields[name] for log in self.logs()]
@@ -125,7 +125,7 @@ class Target:
             sink.close()
 
 
-def read_back(emulator: Emulator, project: str, logstore: str) -> Iterator[Log]:
+def read_back(emulator: Emulator, logstore: str, project: str = PROJECT) -> Iterator[Log]:
     """What a logstore holds, by the official SDK."""
     from aliyun.log import LogClient
 
@@ -220,6 +220,12 @@ def make_target(emulator: Emulator, tmp_path: Path) -> Iterator[Callable[..., Ta
 def target(make_target: Callable[..., Target]) -> Target:
     """A logstore of two shards."""
     return make_target()
+
+
+@pytest.fixture
+def read_logs() -> Callable[..., Iterator[Log]]:
+    """`read_back`, for a test with an emulator of its own."""
+    return read_back
 
 
 @pytest.fixture
