@@ -120,6 +120,8 @@ class _Component:
 
     Config: ClassVar[type[BaseModel] | None] = None
     """A pydantic model of the options; None when there are none."""
+    example: ClassVar[str] = ""
+    """A whole pipeline file that runs as it stands and shows the component at work; `etl plugins show` prints it."""
 
     config: Any
     """The checked options: an instance of ``Config``."""

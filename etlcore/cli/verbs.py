@@ -11,6 +11,7 @@ OWN = {
     "run": ("etlcore.cli.run:run", "Run a pipeline until its sources end or it is stopped."),
     "check": ("etlcore.cli.check:check", "Say what is wrong with pipeline files, without running them."),
     "explain": ("etlcore.cli.explain:explain", "Say what becomes of a row in any failure, and how stages run."),
+    "plugins": ("etlcore.cli.plugins:plugins", "List what is installed; show a component's options."),
     "dead": ("etlcore.cli.dead:dead", "List, show, replay or purge the rows that stages refused."),
     "state": ("etlcore.cli.state:state", "Show what is kept between runs, or move positions."),
 }
@@ -21,7 +22,7 @@ class Verbs(click.Group):
     """A click group that imports a verb only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*OWN, *(name for name, _ in _plugin_verbs())]
+        return [*OWN, *(name for name, _ in _plugin_verbs()[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in OWN:
@@ -47,26 +48,41 @@ class Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in OWN.items()])
-        added = _plugin_verbs()
+        added, unread = _plugin_verbs()
         if added:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(added)
+        if unread:
+            formatter.write_paragraph()
+            formatter.write_text(
+                f"More commands may come from {', '.join(unread)}: what it offers is computed, and nothing is imported"
+                " for this list."
+            )
 
 
-def _plugin_verbs() -> list[tuple[str, str]]:
-    """The verbs of plugins and their summaries. A plugin that is broken is one line of warning."""
+def _plugin_verbs() -> tuple[list[tuple[str, str]], list[str]]:
+    """The verbs of plugins with their summaries, and the plugins whose verbs only importing them would tell.
+
+    A fault in a plugin is one line of warning.
+    """
     from etlcore.plugins import Plugins
+    from etlcore.plugins.survey import survey
 
     def warn(message: str) -> None:
         click.echo(f"warning: {message}", err=True)
 
-    found = []
-    for command, by in Plugins().commands(warn):
-        if command.name in OWN:
-            warn(f"the verb `{command.name}` of {by} is hidden by etl's own")
-        else:
-            found.append((command.name, command.summary))
-    return found
+    found, unread = [], []
+    for installed in survey(Plugins()):
+        for fault in installed.faults:
+            warn(fault.message)
+        if not installed.complete and not installed.faults:
+            unread.append(installed.by)
+        for offer in installed.offers:
+            if offer.kind == "verb" and offer.name in OWN:
+                warn(f"the verb `{offer.name}` of {installed.by} is hidden by etl's own")
+            elif offer.kind == "verb":
+                found.append((offer.name, offer.summary))
+    return found, unread
 
 
 def _as_command(found: Any, name: str) -> click.Command:
@@ -83,7 +99,7 @@ def _no_such_verb(ctx: click.Context, name: str) -> NoReturn:
 
     if name.startswith("-"):
         raise click.NoSuchOption(name, ctx=ctx)
-    close = closest(name, [*OWN, *(verb for verb, _ in _plugin_verbs())])
+    close = closest(name, [*OWN, *(verb for verb, _ in _plugin_verbs()[0])])
     if Path(name).suffix in (".yaml", ".yml"):
         hint = f"did you mean etl run {name}?"
     elif name in FIRST_PARTY:

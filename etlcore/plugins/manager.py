@@ -52,7 +52,11 @@ class Plugins:
 
         Raises UnknownName or NameCollision.
         """
-        return self._entry(name).by
+        return self.entry(name).by
+
+    def entries(self) -> list[Entry]:
+        """All entry points of the group, those of colliding names too, by name. Imports nothing."""
+        return [entry for name in self.names() for entry in self._entries()[name]]
 
     def _entries(self) -> dict[str, list[Entry]]:
         if self._by_name is None:
@@ -61,8 +65,11 @@ class Plugins:
                 self._by_name.setdefault(entry.name, []).append(entry)
         return self._by_name
 
-    def _entry(self, name: str) -> Entry:
-        """The one entry point that ``name`` belongs to: the part before the first dot."""
+    def entry(self, name: str) -> Entry:
+        """The one entry point that ``name`` belongs to: the part before the first dot.
+
+        Raises UnknownName or NameCollision.
+        """
         prefix = name.partition(".")[0]
         claims = self._entries().get(prefix, [])
         if not claims:
@@ -91,7 +98,7 @@ class Plugins:
 
     def require(self, name: str) -> None:
         """Load the plugin that ``name`` belongs to, so that its hooks are called. Raises PluginError."""
-        self._load(self._entry(name))
+        self._load(self.entry(name))
 
     def _load(self, entry: Entry) -> pluggy.PluginManager:
         # Each plugin has a manager of its own, so that a fault in one plugin's hook cannot keep another's from running.
@@ -115,6 +122,17 @@ class Plugins:
             if (other.distribution, other.point.value) == (entry.distribution, entry.point.value)
         }
 
+    def foreign_name(self, record: Component | Command | SecretScheme, entry: Entry) -> BrokenPlugin | None:
+        """What to say of a plugin that offers something under a name that is not its own."""
+        own = self._own_names(entry)
+        if record.name.partition(".")[0] in own:
+            return None
+        return BrokenPlugin(
+            f"plugin `{entry.name}` ({entry.by}) offers `{record.name}`, which is not its own name",
+            f"its {type(record).__name__} names must be {quoted(sorted(own), 'or')}, alone or with a suffix"
+            f" (`{entry.name}.…`)",
+        )
+
     def _records(self, entry: Entry, hook: str, kind: type[_Record]) -> list[_Record]:
         """What one hook of one plugin yields, checked. Raises BrokenPlugin."""
         manager = self._load(entry)
@@ -124,20 +142,24 @@ class Plugins:
             raise BrokenPlugin(
                 f"plugin `{entry.name}` ({entry.by}) is broken: {hook}() raised {_named(error)}", _upgrade(entry)
             ) from error
-        own = self._own_names(entry)
         for record in yielded:
             if not isinstance(record, kind):
                 raise BrokenPlugin(
                     f"plugin `{entry.name}` ({entry.by}) is broken: {hook}() yields {record!r:.80}",
                     f"it must yield {kind.__name__}(…) records",
                 )
-            if record.name.partition(".")[0] not in own:
-                raise BrokenPlugin(
-                    f"plugin `{entry.name}` ({entry.by}) offers `{record.name}`, which is not its own name",
-                    f"its {kind.__name__} names must be {quoted(sorted(own), 'or')}, alone or with a suffix"
-                    f" (`{entry.name}.…`)",
-                )
+            problem = self.foreign_name(record, entry)
+            if problem is not None:
+                raise problem
         return yielded
+
+    def offered(self, entry: Entry) -> list[Component | Command | SecretScheme]:
+        """All that the plugin behind an entry point offers; the plugin is imported. Raises BrokenPlugin."""
+        return [
+            *self._records(entry, "etl_components", Component),
+            *self._records(entry, "etl_commands", Command),
+            *self._records(entry, "etl_secret_schemes", SecretScheme),
+        ]
 
     # -- components -----------------------------------------------------------------------------------------------
 
@@ -146,7 +168,7 @@ class Plugins:
 
         Raises UnknownName, WrongKind, NameCollision, BrokenPlugin or WrongInterface.
         """
-        entry = self._entry(name)
+        entry = self.entry(name)
         offered = self._records(entry, "etl_components", Component)
         named = [component for component in offered if component.name == name]
         if not named:
@@ -160,7 +182,9 @@ class Plugins:
                 f" {_sentence(component.target for component in matching)}",
                 _upgrade(entry),
             )
-        _check_interface(matching[0], entry)
+        problem = interface_problem(matching[0], entry)
+        if problem is not None:
+            raise problem
         return matching[0]
 
     def load(self, component: Component) -> type[Source] | type[Transform] | type[Sink]:
@@ -168,7 +192,7 @@ class Plugins:
 
         Raises BrokenPlugin when it cannot be imported or is not what a component of its kind must be.
         """
-        entry = self._entry(component.name)
+        entry = self.entry(component.name)
         return load_class(component, entry.by)
 
     # -- secrets --------------------------------------------------------------------------------------------------
@@ -178,7 +202,7 @@ class Plugins:
 
         Raises PluginError when there is no such scheme or it is broken, and BrokenPlugin when it fails.
         """
-        entry = self._entry(scheme)
+        entry = self.entry(scheme)
         offered = self._records(entry, "etl_secret_schemes", SecretScheme)
         targets = [record.target for record in offered if record.name == scheme]
         if not targets:
@@ -200,7 +224,7 @@ class Plugins:
 
     def command(self, name: str) -> Any:
         """The click command behind a plugin's verb. Raises PluginError."""
-        entry = self._entry(name)
+        entry = self.entry(name)
         for record in self._records(entry, "etl_commands", Command):
             if record.name == name:
                 return import_target(record.target, f"command `{name}` ({entry.by})")
@@ -212,15 +236,11 @@ class Plugins:
         """All components that are installed, each with its distribution; imports every plugin, but no class."""
         return list(self._listed("etl_components", Component, warn))
 
-    def commands(self, warn: Callable[[str], None]) -> list[tuple[Command, str]]:
-        """All verbs of plugins, each with its distribution; imports every plugin, but no command."""
-        return list(self._listed("etl_commands", Command, warn))
-
     def _listed(self, hook: str, kind: type[_Record], warn: Callable[[str], None]) -> Iterator[tuple[_Record, str]]:
         seen: set[tuple[str, str]] = set()
         for name in self.names():
             try:
-                entry = self._entry(name)
+                entry = self.entry(name)
                 key = (entry.distribution, entry.point.value)
                 if key not in seen:
                     seen.add(key)
@@ -289,11 +309,12 @@ def _wrong_kind(name: str, kind: Kind, named: list[Component]) -> WrongKind:
     return WrongKind(f"`{name}` is {is_a}, not a {kind}", f"write {instead}")
 
 
-def _check_interface(component: Component, entry: Entry) -> None:
+def interface_problem(component: Component, entry: Entry) -> WrongInterface | None:
+    """What to say of a component that is written for another version of the plugin interface."""
     if component.interface == INTERFACE:
-        return
+        return None
     newer = component.interface > INTERFACE
-    raise WrongInterface(
+    return WrongInterface(
         f"`{component.name}` ({entry.by}) is written for version {component.interface} of the plugin interface;"
         f" this etlcore speaks version {INTERFACE}",
         f"pip install --upgrade {GROUP if newer else entry.distribution}",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -209,24 +210,58 @@ def test_an_interrupt_before_anything_runs_is_quiet(acme: dict[str, str]) -> Non
         assert process.wait(timeout=60) == 130
 
 
-@pytest.mark.parametrize(
-    ("module", "warning"),
-    [
-        ("1 / 0", "warning: plugin `acme` (acme-etl 1.2) cannot be imported: ZeroDivisionError: division by zero"),
-        (VERB.format(name="other", target="verb"), "offers `other`, which is not its own name"),
-    ],
-)
-def test_a_broken_plugin_is_one_line_in_the_help_and_fatal_as_a_verb(site: Any, module: str, warning: str) -> None:
+def test_a_plugin_that_cannot_be_imported_is_fatal_only_as_a_verb(site: Any) -> None:
+    site.install("acme-etl", "1.2", {"acme": "acme_etl"}, {"acme_etl.py": "1 / 0"})
+    shown = etl("--help", env=site.environ())
+    assert (shown.returncode, shown.stderr) == (0, "")
+    done = etl("acme", env=site.environ())
+    assert done.returncode == 2
+    assert "plugin `acme` (acme-etl 1.2) cannot be imported: ZeroDivisionError: division by zero" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_plugin_is_one_line_in_the_help_and_fatal_as_a_verb(site: Any) -> None:
+    module = VERB.format(name="other", target="verb")
     site.install("acme-etl", "1.2", {"acme": "acme_etl"}, {"acme_etl.py": module})
     shown = etl("--help", env=site.environ())
     assert shown.returncode == 0
     assert "\n  run " in shown.stdout
-    assert warning in shown.stderr
-    assert shown.stderr.count("\n") == 1
+    message = "plugin `acme` (acme-etl 1.2) offers `other`, which is not its own name"
+    assert shown.stderr == f"warning: {message}\n"
     done = etl("acme", env=site.environ())
     assert done.returncode == 2
-    assert warning.removeprefix("warning: ") in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_says_which_plugins_may_have_more_verbs(site: Any) -> None:
+    module = VERB.format(name="acme", target="verb").replace("        yield", "        for _ in [1]: yield")
+    site.install("acme-etl", "1.2", {"acme": "acme_etl"}, {"acme_etl.py": module, "acme_cli.py": CLI})
+    shown = etl("--help", env=site.environ())
+    assert "More commands may come from acme-etl 1.2" in shown.stdout
+    assert etl("acme", "hello", env=site.environ()).stdout == "hello\n"
+
+
+def test_what_a_slow_plugin_costs_those_who_do_not_use_it(site: Any, tmp_path: Path) -> None:
+    """Nothing: neither the help nor a run that does not name it imports it."""
+    site.install(
+        "acme-etl",
+        "1.2",
+        {"acme": "acme_etl"},
+        {"acme_etl.py": "import acme_slow\n" + dedent(VERB).format(name="acme", target="verb")},
+    )
+    (tmp_path / "p.yaml").write_text("stages: {in: {source: generate, with: {rows: 1}}, out: {sink: blackhole}}\n")
+    code = """
+import sys
+from etlcore.cli import main
+codes = [main(arguments) for arguments in (["--help"], ["plugins"], ["check", "p.yaml"], ["run", "p.yaml", "--quiet"])]
+print(codes, [name for name in sys.modules if name.startswith("acme")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=site.environ(), capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0] []", done.stderr
+    assert "\n  acme " in done.stdout, "it is listed all the same"
 
 
 def test_a_verb_that_is_no_command(site: Any) -> None:

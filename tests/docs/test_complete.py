@@ -28,6 +28,8 @@ from tests.docs.pages import ROOT, section, without_blocks
 
 DOCS = ROOT / "docs"
 RUNNING, SLS, CONTRACT, FILE = (DOCS / f"{n}.md" for n in ("running", "sls", "plugin-contract", "pipeline-file"))
+VERBS = {"sls": SLS, "dead": DOCS / "dead-letters.md", "state": DOCS / "dead-letters.md", "plugins": CONTRACT}
+"""Where a verb is described that `running.md` does not describe."""
 
 
 def mentions(text: str, word: str) -> bool:
@@ -63,7 +65,7 @@ def commands(group: click.Group, path: str, page: Path) -> Iterator[tuple[str, c
     for verb in group.list_commands(context):
         command = group.get_command(context, verb)
         assert command is not None
-        here = SLS if verb == "sls" else page
+        here = VERBS.get(verb, page)
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {verb}", here)
         else:
