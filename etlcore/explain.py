@@ -107,6 +107,7 @@ def _guarantee(path: tuple[Stage, ...], why: list[str], more: list[str]) -> Guar
     why.append(f"{source.name} ({source.component}) is committed only for rows that have come to their end")
     if issubclass(sink.cls, TransactionalSink):
         why.append(f"{sink.name} ({sink.component}) keeps the rows and the source's positions in one transaction")
+        why.append(f"{source.name} starts from the positions that {sink.name} has, so no row comes to it twice")
         return "effectively-once"
     if not sink.cls.idempotent:
         why.append(f"{sink.name} ({sink.component}) writes a row again when it is read again")
@@ -134,15 +135,18 @@ def _costs(pipeline: Pipeline, guarantee: Guarantee, source: Stage, sink: Stage)
         yield "a stage that stops the run", lost
         yield "a crash (kill -9, power)", lost
         return
+    if issubclass(sink.cls, TransactionalSink):
+        again = f"what {sink.name} has not in a transaction yet is read again; each row is there once"
+        yield f"a stop that takes longer than {timeout}, or a second signal", again
+        yield "a stage that stops the run", again
+        yield "a crash (kill -9, power)", f"{again}; a dead letter of such a row may be there twice"
+        return
     again = f"{flight} is read again"
     harmless = " and leaves the same result" if guarantee == "effectively-once" else f"; {sink.name} may get it twice"
     yield f"a stop that takes longer than {timeout}, or a second signal", again + harmless
     yield "a stage that stops the run", again + harmless
-    if issubclass(sink.cls, TransactionalSink):
-        yield "a crash (kill -9, power)", again + harmless
-    else:
-        since = f"what was delivered in the last {pipeline.commit_interval:g} s, and {flight}, is read again"
-        yield "a crash (kill -9, power)", since + harmless
+    since = f"what was delivered in the last {pipeline.commit_interval:g} s, and {flight}, is read again"
+    yield "a crash (kill -9, power)", since + harmless
 
 
 def _stage_plan(stage: Stage) -> StagePlan:

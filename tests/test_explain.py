@@ -17,6 +17,7 @@ KEEPS = "sel: {transform: select, with: {columns: [a]}}"
 FUNCTION = 'fun: {transform: python, with: {call: "json:dumps"}}'
 LOSES = "out: {sink: console}"
 OVERWRITES = "out: {sink: blackhole}"
+COUNTS_ONCE = "out: {sink: sqlite, with: {path: out.db, table: out}}"
 
 
 def text(*stages: str) -> str:
@@ -29,6 +30,7 @@ def text(*stages: str) -> str:
         ((FILES, KEEPS, LOSES), "at-least-once", "out (console) writes a row again"),
         ((FILES, KEEPS, OVERWRITES), "effectively-once", "leaves the same result"),
         ((FILES, FUNCTION, OVERWRITES), "at-least-once", "fun (python) may give other rows"),
+        ((FILES, FUNCTION, COUNTS_ONCE), "effectively-once", "the source's positions in one transaction"),
         (('in: {source: python, with: {call: "json:loads"}}', LOSES), "at-most-once", "cannot read again"),
     ],
 )
@@ -39,6 +41,18 @@ def test_the_guarantee_follows_from_what_components_declare(
     assert way.guarantee == guarantee
     assert any(because in reason for reason in way.why), way.why
     assert bool(way.more) == (guarantee != "effectively-once")
+
+
+def test_what_each_end_costs_in_front_of_a_transactional_sink() -> None:
+    (way,) = explain(load_text(text(FILES, KEEPS, COUNTS_ONCE), file="p.yaml"))
+    clean, *others = way.costs
+    assert clean == ("end of input, or a first signal", "nothing")
+    assert [end.partition(",")[0].partition(" (")[0] for end, _ in others] == [
+        "a stop that takes longer than 30 s",
+        "a stage that stops the run",
+        "a crash",
+    ]
+    assert all("is read again; each row is there once" in cost for _, cost in others)
 
 
 def test_every_way_is_named() -> None:

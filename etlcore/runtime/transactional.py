@@ -56,7 +56,10 @@ class TransactionalSinkWorker(StageWorker):
     def opened(self) -> None:
         """The sink's positions are where the sources start from."""
         self.doing = "read positions"
-        strange = [stage for stage in self._feed.load(self.component.positions()) if _in_a_file(stage)]
+        # Another sink of this pipeline may keep the positions of its own sources in the same place.
+        there = {stage.name for stage in self.host.run.pipeline.stages}
+        loaded = self._feed.load(self.component.positions())
+        strange = [stage for stage in loaded if _in_a_file(stage) and stage not in there]
         if strange and all(map(_in_a_file, self._feed.sources)):
             self.context.log.warning(
                 "it holds positions of %s, which is no source of this pipeline (any more): if the source was renamed, "

@@ -12,7 +12,7 @@ from typing import Any
 
 from etlcore.plugins import PluginError, Plugins
 from etlcore.plugins.names import closest
-from etlcore.spec import fields, graph
+from etlcore.spec import fields, graph, transactional
 from etlcore.spec.document import Document, decode, read
 from etlcore.spec.fields import Value
 from etlcore.spec.fill import Filler
@@ -157,6 +157,7 @@ class _PipelineReader:
         reader = StageReader(self.plugins, self.directory, _defaults(found.get("defaults")))
         drafts = [reader.read(stage) for stage in value.children()]
         graph.connect(drafts)
+        transactional.check(drafts)
         if all(draft.kind for draft in drafts) and not self.misread:
             for kind, like in (("source", "source: generate"), ("sink", "sink: console")):
                 if not any(draft.kind == kind for draft in drafts):

@@ -562,6 +562,58 @@ CASES = [
         ("2:25: unknown key `password`", "a stage may have …"),
         ("2:53: unknown option `api_key` of `generate`", "the options of `generate` are …"),
     ),
+    # -- transactional sinks --
+    case(
+        "a transactional sink with several workers",
+        """
+        defaults: {workers: 3}
+        stages:
+          in: {source: generate, workers: 1}
+          out: {sink: sqlite, with: {path: a.db, table: a}, workers: 2, nope: 1}
+          also: {source: generate, workers: 1}
+          too: {sink: sqlite, with: {path: a.db, table: b}}
+        """,
+        (
+            "4:53: `sqlite` writes rows and positions in one transaction, so stage `out` has one worker, not 2",
+            "write workers: 1; the stages in front of it may have several",
+        ),
+        ("4:65: unknown key `nope`", "…"),
+        (
+            "6:3: `sqlite` writes rows and positions in one transaction, so stage `too` has one worker, and `defaults` "
+            "gives it 3",
+            "write workers: 1; …",
+        ),
+    ),
+    case(
+        "a source that leads to two transactional sinks",
+        """
+        stages:
+          one: {source: generate}
+          two: {source: generate}
+          joined: {transform: filter, from: [one, two], with: {where: id > 1}}
+          a: {sink: sqlite, from: joined, with: {path: a.db, table: a}}
+          b: {sink: sqlite, from: joined, with: {path: b.db, table: b}}
+        """,
+        (
+            "6:3: `one` and `two` lead to two transactional sinks, `a` and `b`: no transaction holds the rows of both…",
+            "read the source once more, as a stage of its own, for one of them; or make it two pipelines",
+        ),
+    ),
+    case(
+        "sqlite: upsert without a key",
+        "stages: {g: {source: generate}, o: {sink: sqlite, with: {path: a.db, table: a, mode: upsert}}}\n",
+        ("1:…: …mode: upsert needs a key: write key: COLUMN, or key: [ONE, OTHER]", "…"),
+    ),
+    case(
+        "sqlite: a key without upsert",
+        "stages: {g: {source: generate}, o: {sink: sqlite, with: {path: a.db, table: a, key: id}}}\n",
+        ("1:…: …`key` does nothing with mode: append: remove it, or write mode: upsert", "…"),
+    ),
+    case(
+        "sqlite: a table that is etlcore's own",
+        "stages: {g: {source: generate}, o: {sink: sqlite, with: {path: a.db, table: ETLCORE_positions}}}\n",
+        ("1:…: …'ETLCORE_positions' is a name that SQLite or etlcore keep for themselves: choose another", "…"),
+    ),
 ]
 
 

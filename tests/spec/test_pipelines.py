@@ -263,3 +263,18 @@ def test_thousands_of_stages() -> None:
     chain = "".join(f"  s{i}: {{transform: select, with: {{columns: [id]}}}}\n" for i in range(2000))
     pipeline = load_text(f"stages:\n  {GS}\n{chain}  o: {{sink: console}}\n")
     assert pipeline.stages[-1].inputs == (Input("s1999"),)
+
+
+def test_transactional_sinks_with_sources_of_their_own() -> None:
+    pipeline = load_text(
+        """
+        stages:
+          one: {source: generate}
+          two: {source: generate}
+          a: {sink: sqlite, from: [one, two], with: {path: a.db, table: a}}
+          b: {sink: console, from: one}
+          three: {source: generate}
+          c: {sink: sqlite, with: {path: a.db, table: c}}
+        """
+    )
+    assert [stage.name for stage in pipeline.stages if stage.cls.__name__ == "SqliteSink"] == ["a", "c"]
