@@ -87,7 +87,8 @@ def may_stem_from(name: str, path: str) -> bool:
 
     It lengthens them (``app.log.1``, ``app.log-20260101.gz``) and counts them up (``app.log.2.gz`` of ``app.log.1``).
     """
-    return name.startswith(path) or _ROTATED.sub("", name) == _ROTATED.sub("", path)
+    stem = _ROTATED.sub("", name)
+    return name.startswith(path) or stem == _ROTATED.sub("", path) != name
 
 
 def check(path: str, directory: Path, *, must_exist: bool) -> None:
