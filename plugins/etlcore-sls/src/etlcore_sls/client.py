@@ -10,6 +10,7 @@ from etlcore_sls.config import SlsConfig
 from etlcore_sls.credentials import Provider
 from etlcore_sls.endpoint import Endpoint
 from etlcore_sls.sdk import LogstoreClient
+from etlcore_sls.service_clock import ServiceClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,16 @@ class Pull:
 class SlsClient(LogstoreClient):
     """One logstore and one consumer group of it. Methods raise `SlsError`; `SlsFailure` for unusable credentials."""
 
-    def __init__(self, config: SlsConfig, endpoint: Endpoint, provider: Provider, seconds: float | None = None) -> None:
-        """``seconds`` is how long a request may take, where that is not the option ``request_seconds``."""
-        super().__init__(config, endpoint, provider, seconds)
+    def __init__(
+        self,
+        config: SlsConfig,
+        endpoint: Endpoint,
+        provider: Provider,
+        seconds: float | None = None,
+        clock: ServiceClock | None = None,
+    ) -> None:
+        """As `LogstoreClient`."""
+        super().__init__(config, endpoint, provider, seconds, clock)
         self._config = config
 
     # --- shards and logs ---------------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ class Fetchers:
                 self._locate(client, shard)
             elif self._until.reached(shard):
                 self._holdings.complete(shard)
+            elif shard.full:
+                self._look(client, shard, shard.cursor)
             elif (pause := self._until.pause()) > 0:
                 self._holdings.postpone(shard, pause)
             else:
@@ -135,6 +137,15 @@ class Fetchers:
             shard.unread_since = float(client.cursor_time(shard.id, pull.next_cursor))
         except SlsError:
             shard.unread_since = None  # nothing stands there yet, or the service is busy: not worth a word
+
+    def _look(self, client: SlsClient, shard: Shard, cursor: str) -> None:
+        """How far behind a shard is that must wait because the worker does: the sink may be slow, or down."""
+        try:
+            at_end = client.cursor(shard.id, "end") == cursor
+            shard.unread_since = None if at_end else float(client.cursor_time(shard.id, cursor))
+        except SlsError:
+            pass  # what was known stays; a pull will tell what is wrong
+        self._holdings.looked(shard, _LAG_SECONDS)
 
     # --- what can go wrong -------------------------------------------------------------------------------------------
 

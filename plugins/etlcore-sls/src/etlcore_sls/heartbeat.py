@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from etlcore_sls.credentials import Provider, expire
@@ -32,8 +33,9 @@ class Heartbeats:
         holdings: Holdings,
         provider: Provider,
         log: logging.Logger,
+        told: Callable[[], None],
     ) -> None:
-        """``interval`` in seconds. The client is closed at the end."""
+        """``interval`` in seconds. ``told`` is called after each heartbeat. The client is closed at the end."""
         self._client = client
         self._consumer = consumer
         self._group = group
@@ -41,6 +43,7 @@ class Heartbeats:
         self._holdings = holdings
         self._provider = provider
         self._log = log
+        self._told = told
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="sls-heartbeat", daemon=True)
         self._failures = 0
@@ -62,6 +65,7 @@ class Heartbeats:
             while not self._ended:
                 beat_now.clear()
                 seconds = self._beat()
+                self._told()
                 beat_now.wait(seconds)
         except BaseException as error:  # noqa: BLE001 - a thread has nobody to raise to; the worker raises it
             self._holdings.fail(error)

@@ -63,6 +63,8 @@ class Shard:
     """When the service received the first log that has not been fetched; None at the shard's end."""
     lag_due: float = 0.0
     """When to ask for ``unread_since`` again."""
+    full: bool = False
+    """There was no room for more of it when it was given to a fetcher: only how far behind it is may be asked."""
     complete: bool = False
     """Nothing more will be fetched: it has been read to the end of a bounded run."""
     leaving: bool = False
@@ -156,7 +158,10 @@ class Holdings:
     # --- fetchers ----------------------------------------------------------------------------------------------------
 
     def job(self) -> Shard | None:
-        """Wait for a shard that should be asked for more, and mark it busy; None when fetching is over for good."""
+        """Wait for a shard that should be asked for more, and mark it busy; None when fetching is over for good.
+
+        Where there is no room for more (`Shard.full`), it is given out once `Shard.lag_due` has come.
+        """
         with self._lock:
             while not self._closed:
                 now = self._clock()
@@ -176,11 +181,17 @@ class Holdings:
         under_way = sum(shard.page_bytes for shard in self._shards.values() if shard.busy)
         for shard in self._shards.values():
             may_be_read = shard.claimed and not (shard.leaving or shard.complete)
-            if shard.busy or not may_be_read or not self._has_room(shard, under_way):
+            if shard.busy or not may_be_read:
                 continue
-            if shard.due > now:
-                wait = shard.due - now if wait is None else min(wait, shard.due - now)
-            elif best is None or shard.due < best.due:
+            shard.full = not self._has_room(shard, under_way)
+            due = shard.due
+            if shard.full:
+                if shard.cursor is None:
+                    continue
+                due = max(due, shard.lag_due)
+            if due > now:
+                wait = due - now if wait is None else min(wait, due - now)
+            elif best is None or (shard.full, shard.due) < (best.full, best.due):
                 best = shard
         return best, wait
 
@@ -214,6 +225,13 @@ class Holdings:
         with self._lock:
             shard.busy = False
             shard.due = self._clock() + seconds
+            self._work.notify_all()
+
+    def looked(self, shard: Shard, again: float) -> None:
+        """Its lag was asked for; ``again`` in so many seconds."""
+        with self._lock:
+            shard.busy = False
+            shard.lag_due = self._clock() + again
             self._work.notify_all()
 
     def drop(self, shard: Shard) -> None:
@@ -307,6 +325,11 @@ class Holdings:
     def shards(self) -> list[Shard]:
         with self._lock:
             return list(self._shards.values())
+
+    def tell(self, told: Callable[[Sequence[Shard]], None]) -> None:
+        """``told(shards)`` while none of them can be gained or lost. It must not wait for anything."""
+        with self._lock:
+            told(list(self._shards.values()))
 
     def go_on(self) -> None:
         """Read on in shards that were complete."""

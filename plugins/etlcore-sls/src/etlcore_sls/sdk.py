@@ -19,6 +19,7 @@ from etlcore_sls.connection import ConnectionConfig
 from etlcore_sls.credentials import Provider
 from etlcore_sls.endpoint import Endpoint
 from etlcore_sls.errors import SlsError, SlsFailure, from_log_exception
+from etlcore_sls.service_clock import ServiceClock
 
 T = TypeVar("T")
 
@@ -29,6 +30,17 @@ _CONNECT_SECONDS = 10.0
 
 class _OnceClient(_LogClient):  # type: ignore[misc]
     """`LogClient` without its retry loop, which only catches LogException."""
+
+    service_clock: ServiceClock | None = None
+
+    def _getHttpResponse(self, *args: Any, **kwargs: Any) -> Any:
+        clock = self.service_clock
+        if clock is None:
+            return super()._getHttpResponse(*args, **kwargs)
+        sent = clock.local()
+        answer = super()._getHttpResponse(*args, **kwargs)
+        clock.heard(answer[2].get("Date"), sent, clock.local())
+        return answer
 
     def _sendRequest(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -41,9 +53,17 @@ class LogstoreClient:
     """One logstore. Methods raise `SlsError`; `SlsFailure` for unusable credentials."""
 
     def __init__(
-        self, connection: ConnectionConfig, endpoint: Endpoint, provider: Provider, seconds: float | None = None
+        self,
+        connection: ConnectionConfig,
+        endpoint: Endpoint,
+        provider: Provider,
+        seconds: float | None = None,
+        clock: ServiceClock | None = None,
     ) -> None:
-        """``seconds`` is how long a request may take, where that is not the option ``request_seconds``."""
+        """``seconds`` is how long a request may take, where that is not the option ``request_seconds``.
+
+        ``clock`` is told what the answers say of the time.
+        """
         self._logstore = connection.project, connection.logstore
         limit = seconds or connection.request_seconds
         self._sdk: Any = _OnceClient(
@@ -53,6 +73,7 @@ class LogstoreClient:
             region=connection.region or endpoint.region or "",
             credentials_provider=provider,
         )
+        self._sdk.service_clock = clock
         self._sdk.timeout = (min(_CONNECT_SECONDS, limit), limit)
         self._sdk.set_user_agent(f"etlcore-sls {USER_AGENT}")
         # The SDK recognises an address only where there is neither scheme nor port.

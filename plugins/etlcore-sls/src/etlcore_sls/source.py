@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -45,17 +45,21 @@ class SlsSource(Source):
         from etlcore_sls.fetch import Fetchers
         from etlcore_sls.finish import Finish
         from etlcore_sls.heartbeat import Heartbeats
+        from etlcore_sls.service_clock import ServiceClock
         from etlcore_sls.until import Until
 
         self._closing: list[Callable[[], None]] = []
         self._counts: deque[tuple[str, str]] = deque()
         self._next_gauge = 0.0
+        self._told: set[str] = set()
         config = self.config
         endpoint, provider = self._service()
         consumer = self._consumer_name()
 
+        clock = self._clock = ServiceClock()
+
         def client(seconds: float | None = None) -> SlsClient:
-            return SlsClient(config, endpoint, provider, seconds)
+            return SlsClient(config, endpoint, provider, seconds, clock)
 
         self._clients = Clients(lambda: client(min(_SHORT_SECONDS, config.request_seconds)))
         self._closing.append(self._clients.close)
@@ -64,7 +68,7 @@ class SlsSource(Source):
 
         self._holdings = Holdings(config.fetch_bytes)
         self._closing.append(self._holdings.stop)
-        self._until = Until(config.until)
+        self._until = Until(config.until, clock)
         if self._until.can_be_fixed():
             self._ready(self._fix_ends)
         self._finish = Finish(
@@ -84,6 +88,7 @@ class SlsSource(Source):
             self._holdings,
             provider,
             context.log,
+            self._tell_lag,
         )
         self._closing.append(self._heartbeats.stop)
         self._fetchers = Fetchers(config, self._holdings, self._until, client, provider, context.log, self._count)
@@ -216,6 +221,8 @@ class SlsSource(Source):
     def _forget_evicted(self) -> set[str]:
         """Tell the runtime which shards were taken from us; it commits nothing more of them."""
         partitions = {shard.partition for shard in self._holdings.evictions()}
+        if partitions:
+            self._holdings.tell(lambda _: self._told.difference_update(partitions))
         for partition in partitions:
             self.context.forget(partition)
         return partitions
@@ -234,6 +241,17 @@ class SlsSource(Source):
         if now < self._next_gauge:
             return
         self._next_gauge = now + _GAUGE_SECONDS
-        for shard in self._holdings.shards():
-            behind = 0.0 if shard.unread_since is None else max(0.0, time.time() - shard.unread_since)
-            self.context.metrics.gauge("lag_seconds", behind, partition=shard.partition)
+        self._tell_lag()
+
+    def _tell_lag(self) -> None:
+        """Called by the worker and, because the worker may wait for a sink as long as it likes, with each heartbeat."""
+        self._holdings.tell(self._tell_lag_of)
+
+    def _tell_lag_of(self, shards: Sequence[Shard]) -> None:
+        now = self._clock.now()
+        lags = dict.fromkeys(self._told, 0.0)  # those that were handed over to others by now
+        for shard in shards:
+            lags[shard.partition] = 0.0 if shard.unread_since is None else max(0.0, now - shard.unread_since)
+        self._told = {shard.partition for shard in shards}
+        for partition, lag in lags.items():
+            self.context.metrics.gauge("lag_seconds", lag, partition=partition)

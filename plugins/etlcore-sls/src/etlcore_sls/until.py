@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from etlcore_sls.holdings import Shard
+from etlcore_sls.service_clock import ServiceClock
 from etlcore_sls.wire.cursor import decode_cursor
 
-_MARGIN_SECONDS = 1.0  # around a moment to come: the service counts receipts in whole seconds, by its own clock
+_MARGIN_SECONDS = 1.0  # around a moment to come: the service counts receipts in whole seconds
 _PAUSE_SECONDS = 0.2
 
 
@@ -54,10 +54,10 @@ def shared_ends(run: Any, stage: str, ask: Callable[[], Iterable[tuple[int, str]
 class Until:
     """The option ``until`` at work. Written by the worker, read by the fetchers."""
 
-    def __init__(self, until: Literal["never", "end"] | int, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` gives seconds since 1970."""
+    def __init__(self, until: Literal["never", "end"] | int, clock: ServiceClock | None = None) -> None:
+        """``clock`` is the service's: the moments are times of receipt."""
         self._until = until
-        self._clock = clock
+        self._clock = clock or ServiceClock()
         self._ends: dict[int, str] | None = None
         self._going_on = False
 
@@ -80,7 +80,7 @@ class Until:
         """The moment has come (and the service's second is over), so the ends will not move any more."""
         if not self.bounded:
             return False
-        return self._until == "end" or self._clock() >= float(self._until) + _MARGIN_SECONDS
+        return self._until == "end" or self._clock.earliest() >= float(self._until) + _MARGIN_SECONDS
 
     def fix(self, ends: Mapping[int, str]) -> None:
         """These are the ends, a cursor for each shard."""
@@ -114,7 +114,7 @@ class Until:
         """Seconds to wait before the next pull: none may straddle a moment whose cursors are not known yet."""
         if self._ends is not None or not isinstance(self._until, int):
             return 0.0
-        return _PAUSE_SECONDS if self._clock() >= self._until - _MARGIN_SECONDS else 0.0
+        return _PAUSE_SECONDS if self._clock.latest() >= self._until - _MARGIN_SECONDS else 0.0
 
     def _at_end(self, shard: Shard) -> bool:
         end = self._ends.get(shard.id) if self._ends is not None else None

@@ -135,16 +135,3 @@ def test_reading_ahead_is_bounded(store: Any) -> None:
     member.reading.set()
     member.ended()
     assert len(member.rows) == 800
-
-
-def test_the_lag_of_a_shard_that_is_behind_is_told(store: Any) -> None:
-    """In seconds since the service received the first log that was not fetched yet."""
-    store.create(1)
-    store.control.advance_clock(-500)
-    store.put(0, range(200), per_group=1)
-    store.control.advance_clock(500)
-    second_page = store.control.fault("hang", "pull_logs", skip=1)
-    member = store.member(fetch_groups=100).start()
-    member.until(lambda m: m.metrics.gauges.get(("lag_seconds", "shard 0"), 0) >= 499)
-    store.control.release(second_page)
-    member.until(lambda m: m.metrics.gauges["lag_seconds", "shard 0"] == 0).stop().ended()

@@ -82,6 +82,53 @@ def test_merged_shards_are_read_in_order(store: Any) -> None:
     assert member.values()[100:] == [str(n) for n in range(100, 150)]
 
 
+def test_in_order_a_merged_shard_waits_until_both_of_its_parents_are_delivered(store: Any) -> None:
+    """They are merged while they are read; one of them is done long before the other."""
+    store.create(2)
+    store.put(0, range(50))
+    store.put(1, range(50, 100))
+    late = store.control.fault("hang", "pull_logs", shard=0)
+    member = store.member(group_in_order=True).start().until_rows(50)
+    store.hits(late)
+    merged = store.control.merge("demo", "logs", 0)
+    store.put(merged, range(100, 150))
+    store.wait(lambda state: state["shards"][1]["state"] == "over")
+    assert all(merged not in beat["assigned"] for beat in store.after_beats(3))
+    assert member.values() == [str(n) for n in range(50, 100)]
+    store.control.release(late)
+    member.until_rows(150).stop().ended()
+    assert member.values() == [str(n) for n in [*range(50, 100), *range(50), *range(100, 150)]]
+
+
+def test_in_order_the_children_of_a_shard_that_is_split_empty_while_it_is_read_are_read(store: Any) -> None:
+    """It has never held a log, and so nothing comes from it that could be committed."""
+    store.create(1)
+    member = store.member(group_in_order=True).start()
+    store.control.wait_for("pull", shard=0)
+    children = store.control.split("demo", "logs", 0)
+    grandchildren = store.control.split("demo", "logs", children[0])
+    rows = _both(store, [*grandchildren, children[1]], 0)
+    member.until_rows(30).stop().ended()
+    assert sorted(member.values(), key=int) == rows
+    states = {shard["shard"]: shard["state"] for shard in store.state()["shards"]}
+    assert states[0] == states[children[0]] == "over"
+
+
+def test_in_order_the_children_of_an_evicted_members_shard_come_after_what_it_did_not_deliver(store: Any) -> None:
+    """It had read the parent to its end; the next owner reads it once more, and then the children."""
+    store.create(1)
+    store.put(0, range(50))
+    member = store.member(group_in_order=True).hold().start().until_rows(50)
+    children = store.control.split("demo", "logs", 0)
+    _both(store, children, 50)
+    store.control.evict("demo", "logs", "readers", store.names()[0])
+    member.until_rows(100)
+    member.settle()
+    member.until_rows(120).stop().ended()
+    assert member.values()[:100] == [str(n) for n in [*range(50), *range(50)]]
+    assert sorted(member.values()[100:]) == [str(n) for n in range(50, 70)]
+
+
 def test_a_bounded_run_ends_where_the_shards_stood_before_a_split(store: Any) -> None:
     store.create(1)
     store.put(0, range(50))

@@ -44,17 +44,32 @@ def test_a_request_that_fails_is_made_again(store: Any, operation: str, fault: d
     store.hits(number)
 
 
-def test_a_shard_beyond_its_quota_does_not_hold_up_the_others(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "ShardReadQuotaExceed"), (500, "InternalServerError"), (503, "ServerBusy")]
+)
+def test_a_shard_that_is_refused_for_now_does_not_hold_up_the_others(
+    store: Any, monkeypatch: pytest.MonkeyPatch, status: int, code: str
+) -> None:
     """Nor the stop, however long it is left alone: there is a single fetcher here."""
     monkeypatch.setattr("etlcore_sls.fetch._BACKOFF_SECONDS", (1000.0, 1000.0))
     _fill(store, 4)
-    store.control.fault("error", "pull_logs", shard=2, status=403, code="ShardReadQuotaExceed")
+    store.control.fault("error", "pull_logs", shard=2, status=status, code=code)
     member = store.member(fetch_threads=1).start().until_rows(300)
     for shard in (0, 1, 3):
         store.put(shard, range(1000 * shard, 1000 * shard + 10))
     member.until_rows(330).stop().ended()
     assert not any(200 <= int(n) < 300 for n in member.values())
     assert member.metrics.counts["fetch_errors"] >= 1
+
+
+def test_a_service_that_refuses_everything_does_not_hold_up_the_stop(store: Any) -> None:
+    """What was delivered is committed already, so nothing more is asked of it."""
+    _fill(store, 2)
+    member = store.member().start().until_rows(200)
+    store.wait(lambda state: state["rows_committed"] == 200)
+    down = store.control.fault("error", status=503, code="ServerBusy")
+    store.hits(down, 5)
+    member.stop().ended()
 
 
 def test_a_pull_that_hangs_does_not_hold_up_the_others_or_the_stop(store: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from etlcore_sls.holdings import Shard
 from etlcore_sls.identity import take_identity
+from etlcore_sls.service_clock import ServiceClock
 from etlcore_sls.until import Until, at_or_after
 from etlcore_sls.wire.cursor import encode_cursor
 
@@ -31,7 +32,7 @@ def test_cursors_are_compared_as_numbers(cursor: str | None, end: str, reached: 
 
 def test_no_pull_straddles_a_moment_whose_cursors_are_not_known() -> None:
     now = [1000.0]
-    until = Until(1010, clock=lambda: now[0])
+    until = Until(1010, ServiceClock(lambda: now[0]))
     assert until.pause() == 0
     assert not until.can_be_fixed()
     now[0] = 1009.5

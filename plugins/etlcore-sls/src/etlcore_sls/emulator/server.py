@@ -115,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         lines = [
             f"HTTP/1.1 {reply.status} {self.responses.get(reply.status, ('Error',))[0]}",
             "Server: etlcore-sls-emulator",
-            f"Date: {self.date_time_string()}",
+            f"Date: {self.date_time_string(int(self.server.service.now()))}",
             f"Content-Type: {reply.content_type}",
             f"Content-Length: {len(reply.body)}",
             *(f"{name}: {value}" for name, value in reply.headers.items()),
