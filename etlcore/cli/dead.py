@@ -13,6 +13,7 @@ from etlcore.cli.dead_filters import chosen, filters, id_option
 from etlcore.cli.dead_replay import replay
 from etlcore.cli.whereabouts import (
     Whereabouts,
+    brief,
     confirm,
     find,
     json_option,
@@ -88,7 +89,7 @@ def _listing(where: Whereabouts, letters: list[DeadLetter], count: int) -> Itera
             *([letter.pipeline] if several else []),
             letter.stage,
             str(letter.attempts),
-            _brief(letter.reason),
+            brief(letter.reason, _REASON),
         ]
         for letter in letters
     ]
@@ -96,11 +97,6 @@ def _listing(where: Whereabouts, letters: list[DeadLetter], count: int) -> Itera
     newest = f", the newest {len(letters):,} shown" if len(letters) < count else ""
     yield f"{count:,} dead letter{'' if count == 1 else 's'}{whose} in {where.directory}{newest}"
     yield f"  -> etl dead show {where.arguments} {letters[-1].id}"
-
-
-def _brief(reason: str) -> str:
-    line = " ".join(reason.split())
-    return line if len(line) <= _REASON else line[: _REASON - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 @dead.command(short_help="Show some in full: row, reason, traceback.")

@@ -14,7 +14,7 @@ import click
 from etlcore.cli.dead_filters import chosen, filters, id_option
 from etlcore.cli.run import EXIT_WRONG, Execution, Options, perform
 from etlcore.cli.run import run as run_command
-from etlcore.cli.whereabouts import state_option, table
+from etlcore.cli.whereabouts import brief, state_option, table
 
 if TYPE_CHECKING:
     from etlcore.plugins import Plugins
@@ -214,7 +214,7 @@ def _dry_run(pipeline: Pipeline, directory: Path, wanted: Wanted) -> int:
             click.echo(str(error), err=True)
             return EXIT_WRONG
         reasons = [
-            [f"{count:,}", stage, into, " ".join(reason.split())]
+            [f"{count:,}", stage, into, brief(reason)]
             for into, selection in plan.selections.items()
             for stage, reason, count in store.count_reasons(selection, _REASONS)
         ]

@@ -122,10 +122,10 @@ class _Known:
     def _positions(self) -> Iterator[str]:
         from etlcore.state.values import dumps
 
-        rows = [[p.stage, p.partition, dumps(p.value), local(p.time)] for p in self.positions]
+        rows = [[p.stage, p.partition, local(p.time), dumps(p.value)] for p in self.positions]
         if rows:
             yield "  positions:"
-            rows.insert(0, ["stage", "partition", "position", "committed"])
+            rows.insert(0, ["stage", "partition", "committed", "position"])
         else:
             rows = [[stage, name, dumps(value)] for stage, name, value in self._committed_elsewhere()]
             if not rows:

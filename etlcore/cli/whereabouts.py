@@ -124,6 +124,12 @@ def local(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def brief(text: str, most: int = 80) -> str:
+    """A text on one line, cut where it is too long for a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
     """Rows in columns, the last one as wide as it is."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
