@@ -68,11 +68,11 @@ def settled(text: str) -> list[str]:
 
 
 _CHANGING = (
-    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?", "TIME"),
-    (r"\b1[5-9]\d{8}(\d{6})?\b", "TIME"),
+    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", "TIME"),
+    (r"(?<!\.)\b1[5-9]\d{8}(\d{6})?\b", "TIME"),
     (r"\b\d+(\.\d+)? ?s\b", "N s"),
     (r'"(seconds|elapsed|at|left|age)": \d+(\.\d+)?', r'"\1": N'),
-    (r'"run": "[0-9a-f]{12}"', '"run": "RUN"'),
+    (r"(?<!\.)\b[0-9a-f]{12}\b", "RUN"),
     (r'"consumer": "[^"]+"', '"consumer": "NAME"'),
     (r"\b[A-Za-z0-9+/]{22,}==", "CURSOR"),
     (r'File "[^"]*?([\w.-]+)", line \d+', r'File "\1", line N'),

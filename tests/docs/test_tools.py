@@ -45,6 +45,8 @@ def test_blocks_and_their_marks() -> None:
 def test_what_is_settled_and_what_is_not() -> None:
     assert settled("run: end of input, 1.2 s") == settled("run: end of input, 30 s")
     assert settled("2024-05-01 08:00:00 INFO    x") == settled("2026-11-23 08:00:01 INFO    x")
+    for seconds in ("0.1606010426", "12.160601042605", "3"):  # digits that look like a time or an id
+        assert settled(f'"seconds": {seconds},') == settled('"seconds": 0.5,')
     assert settled("20,000 read") != settled("19,999 read")
     assert settled("exit 3: 5 rows were abandoned") != settled("exit 3: 4 rows were abandoned")
     assert settled("a\nb") != settled("b\na")
