@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -185,15 +184,3 @@ def test_a_run_ends_at_a_time_of_receipt(store: Any) -> None:
     member = store.member(until=moment).start().ended()
     assert member.at_end
     assert member.values() == [str(n) for n in range(10)]
-
-
-def test_a_run_ends_at_a_time_to_come(store: Any) -> None:
-    store.create(2)
-    store.put(0, range(10))
-    moment = int(time.time()) + 2
-    member = store.member(until=moment).start().until_rows(10)
-    assert not member.at_end
-    member.ended()
-    assert member.at_end
-    assert time.time() > moment
-    assert len(member.rows) == 10
