@@ -1,8 +1,9 @@
 """The sink ``sls``: rows become logs of a logstore.
 
-`etlcore_sls.sink_log` makes a log of a row, `etlcore_sls.sink_batch` divides a batch into requests. They are put one
-after the other, so that rows of one hash key stay in order, and `write` returns when the last one is acknowledged. What
-is refused because of what it holds is halved until the bad logs are found.
+`etlcore_sls.sink_log` makes a log of a row, `etlcore_sls.sink_columns` those of Arrow columns; `etlcore_sls.sink_batch`
+divides a batch into requests. They are put one after the other, so that rows of one hash key stay in order, and `write`
+returns when the last one is acknowledged. What is refused because of what it holds is halved until the bad logs are
+found.
 """
 
 from __future__ import annotations
@@ -135,7 +136,12 @@ class SlsSink(Sink):
         if unfinished is not None and unfinished.batch is batch:
             return unfinished
         made = Requests(self.config, self._maker)
-        made.add(batch.rows, time.time())
+        if batch.columnar:
+            from etlcore_sls.sink_columns import Columns
+
+            made.add_columns(Columns(self._maker, batch.arrow, time.time()))
+        else:
+            made.add(batch.rows, time.time())
         return _Delivery(batch, deque(made.requests), made.refused)
 
     def _put(self, request: Request) -> None:

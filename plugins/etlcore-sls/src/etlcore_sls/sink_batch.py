@@ -10,9 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 from etlcore_sls.sink_config import SlsSinkConfig
 from etlcore_sls.sink_log import LogMaker, Place, Row, text_of
+
+if TYPE_CHECKING:
+    from etlcore_sls.sink_columns import Columns
 
 _HASH_BITS = 128
 
@@ -50,7 +55,7 @@ class Requests:
     def __init__(self, config: SlsSinkConfig, maker: LogMaker) -> None:
         self._config = config
         self._maker = maker
-        self._open: dict[tuple[str | None, Place], Request] = {}
+        self._open: dict[tuple[str | None, Place | bytes], Request] = {}
         self._last: dict[bytes, int] = {}  # by hash: the newest request with rows of it
         self.requests: list[Request] = []
         self.refused: dict[int, str] = {}
@@ -60,14 +65,25 @@ class Requests:
         for index, row in enumerate(rows):
             try:
                 log, place = self._maker.make(row, now)
-                digest = self._digest(row)
+                text = self._hashed(row)
             except ValueError as error:  # a BadRow, or an int with more digits than Python writes
                 self.refused[index] = str(error)
                 continue
-            self._put(index, log, place, digest)
+            self._put(index, log, place, text)
 
-    def _put(self, index: int, log: bytes, place: Place, digest: bytes | None) -> None:
+    def add_columns(self, columns: Columns) -> None:
+        """The same for the rows of Arrow columns."""
+        key = self._config.hash_key
+        texts = repeat(None) if key is None else columns.texts(key)
+        self.refused.update(columns.refused)
+        for index, (log, place, text) in enumerate(zip(columns.logs, columns.places, texts, strict=False)):
+            if index not in self.refused:
+                self._put(index, log, place, text)
+
+    def _put(self, index: int, log: bytes, place: Place | bytes, text: bytes | None) -> None:
+        """``place`` may be encoded already; ``text`` is what decides about the shard."""
         config = self._config
+        digest = None if text is None else hashlib.md5(text, usedforsecurity=False).digest()
         key = None if digest is None else self._key(digest)
         request = self._open.get((key, place))
         if (
@@ -76,7 +92,7 @@ class Requests:
             or request.size + len(log) > config.put_bytes
             or (digest is not None and self._last.get(digest, 0) > request.number)
         ):
-            tail = request.tail if request is not None else place.encode()
+            tail = place if isinstance(place, bytes) else place.encode()
             if len(log) + len(tail) > config.put_bytes:
                 self.refused[index] = (
                     f"too large for SLS: {len(log) + len(tail):,} bytes, and a request may have {config.put_bytes:,} "
@@ -92,12 +108,10 @@ class Requests:
         if digest is not None:
             self._last[digest] = request.number
 
-    def _digest(self, row: Row) -> bytes | None:
+    def _hashed(self, row: Row) -> bytes | None:
         column = self._config.hash_key
         value = row.get(column) if column is not None else None
-        if column is None or value is None:
-            return None
-        return hashlib.md5(text_of(value, column), usedforsecurity=False).digest()
+        return None if column is None or value is None else text_of(value, column)
 
     def _key(self, digest: bytes) -> str:
         """The hash key to send: the begin of the part that a hash falls into."""

@@ -58,9 +58,9 @@ class LogMaker:
     """Makes logs; all of one sink are made in the same way."""
 
     def __init__(self, time_column: str, topic: str, source: str) -> None:
-        self._time_column = time_column
-        self._topic = topic.encode()
-        self._source = source.encode()
+        self.time_column = time_column
+        self.topic = topic.encode()
+        self.source = source.encode()
 
     def make(self, row: Row, now: float) -> tuple[bytes, Place]:
         """A log, framed for a LogGroup, and its place; ``now`` is the time of a log that has none. Raises BadRow."""
@@ -69,7 +69,7 @@ class LogMaker:
         if ns is not None:
             log.Time_ns = ns
         add = log.Contents.add
-        topic, source = self._topic, self._source
+        topic, source = self.topic, self.source
         tags: list[tuple[bytes, bytes]] = []
         for name, value in row.items():
             if value is None:
@@ -83,21 +83,36 @@ class LogMaker:
                 source = text_of(value, key)
             elif key.startswith(TAG):
                 tags.append((_bytes(key[len(TAG) :], key), text_of(value, key)))
-            elif key not in _METADATA:
-                add(Key=_bytes(_original(key), key), Value=text_of(value, key))
+            elif (field := field_of(key)) is not None:
+                add(Key=_bytes(field, key), Value=text_of(value, key))
         return frame(log.SerializeToString()), Place(topic, source, tuple(tags))
+
+    def moment(self, value: Any) -> tuple[int, int | None]:
+        """Seconds since 1970, and nanoseconds within the second where they are not 0. Raises BadRow."""
+        time, ns = _moment(value, self.time_column)
+        if not 0 <= time < 2**32:
+            raise BadRow(f"{self.time_column}: {value!r} is not in seconds since 1970, up to the year 2106")
+        return time, ns
 
     def _time(self, row: Row, now: float) -> tuple[int, int | None]:
         """Seconds since 1970, and nanoseconds within the second where the row has them."""
-        value = row.get(self._time_column)
+        value = row.get(self.time_column)
         if value is None:
             return int(now), None
-        time, ns = _moment(value, self._time_column)
-        if self._time_column == TIME and row.get(TIME_NS) is not None:
-            ns = _nanoseconds(row[TIME_NS])
-        if not 0 <= time < 2**32:
-            raise BadRow(f"{self._time_column}: {value!r} is not in seconds since 1970, up to the year 2106")
+        time, ns = self.moment(value)
+        if self.time_column == TIME and row.get(TIME_NS) is not None:
+            ns = nanoseconds(row[TIME_NS])
         return time, ns
+
+
+def field_of(column: str) -> str | None:
+    """The field that a column becomes; None for those that are no fields."""
+    if not column.startswith("__"):
+        return column
+    if column in _METADATA or column.startswith(TAG):
+        return None
+    name = column.removeprefix(RENAMED)
+    return name if name in _METADATA or name.startswith(TAG) else column
 
 
 def text_of(value: Any, column: str) -> bytes:
@@ -127,12 +142,6 @@ def _bytes(text: str, column: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise BadRow(f"{column!a}: text that UTF-8 cannot hold: {error}") from None
-
-
-def _original(key: str) -> str:
-    """The name of a field that the source had renamed."""
-    name = key.removeprefix(RENAMED)
-    return name if name in _METADATA or name.startswith(TAG) else key
 
 
 def _moment(value: Any, column: str) -> tuple[int, int | None]:
@@ -175,7 +184,8 @@ def _datetime(value: datetime, column: str) -> tuple[int, int | None]:
     return math.floor(value.replace(microsecond=0).timestamp()), value.microsecond * 1000 or None
 
 
-def _nanoseconds(value: Any) -> int:
+def nanoseconds(value: Any) -> int:
+    """A row's nanoseconds within its second. Raises BadRow."""
     try:
         ns = int(value)
     except (TypeError, ValueError, OverflowError):
