@@ -11,7 +11,9 @@ from etlcore import Component, hookimpl
 def etl_components() -> Iterator[Component]:
     """Where each built-in stage lives; nothing of it is imported here."""
     yield Component("generate", "source", "etlcore.builtin.generate:Generate", "Made-up rows, as many as wanted")
-    yield Component("files", "source", "etlcore.builtin.files_source:FilesSource", "JSON lines out of files")
+    yield Component(
+        "files", "source", "etlcore.builtin.files_source:FilesSource", "Lines out of files, as they are or as they grow"
+    )
     yield Component("python", "source", "etlcore.builtin.python_source:PythonSource", "Rows from a Python generator")
     yield Component("select", "transform", "etlcore.builtin.select:Select", "Keep and rename columns")
     yield Component("filter", "transform", "etlcore.builtin.filter:Filter", "Keep the rows that fit a condition")
@@ -22,7 +24,9 @@ def etl_components() -> Iterator[Component]:
         "python", "transform", "etlcore.builtin.python_transform:PythonTransform", "A Python function of yours"
     )
     yield Component("console", "sink", "etlcore.builtin.console:Console", "JSON lines to standard output")
-    yield Component("files", "sink", "etlcore.builtin.files_sink:FilesSink", "JSON lines into a file")
+    yield Component(
+        "files", "sink", "etlcore.builtin.files_sink:FilesSink", "JSON lines into a file, or the files of a directory"
+    )
     yield Component(
         "sqlite", "sink", "etlcore.builtin.sqlite_sink:SqliteSink", "Rows into a table of SQLite, exactly once"
     )

@@ -50,7 +50,7 @@ class Appender:
             self._settle_end()
             self._torn = True
             _write(self._descriptor, data)
-            _sync(self._descriptor)
+            sync(self._descriptor)
             self._torn = False
         except AppendError:
             raise
@@ -60,6 +60,11 @@ class Appender:
             raise AppendError(f"cannot write to {self.file}: {error.strerror or error}") from error
         self._length += len(data)
 
+    @property
+    def length(self) -> int:
+        """Bytes that hold whole, durable lines."""
+        return self._length
+
     def close(self) -> None:
         """Let go of the file."""
         if self._descriptor is not None:
@@ -67,7 +72,7 @@ class Appender:
             os.close(descriptor)
 
     def _open(self, empty: bool) -> None:
-        made = _make_directories(self.file.parent)
+        made = make_directories(self.file.parent)
         existed = self.file.exists()
         if existed and not stat.S_ISREG(self.file.stat().st_mode):
             raise AppendError(f"{self.file} is not a regular file: name a file, or use the sink console")
@@ -78,11 +83,11 @@ class Appender:
             raise AppendError(f"{self.file} is being written by another stage or run: give each its own file") from None
         if empty:
             os.ftruncate(self._descriptor, 0)
-            _sync(self._descriptor)
+            sync(self._descriptor)
         if not existed:
             made.append(self.file)
         for path in made:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         self._mend()
 
     def _settle_end(self) -> None:
@@ -110,7 +115,7 @@ class Appender:
             os.ftruncate(self._descriptor, self._length)
         else:
             raise AppendError(f"{self.file} does not end like a file of JSON lines: move it away, or name another path")
-        _sync(self._descriptor)
+        sync(self._descriptor)
 
 
 def _last_line(descriptor: int, size: int) -> bytes:
@@ -137,7 +142,8 @@ def _write(descriptor: int, data: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def _sync(descriptor: int) -> None:
+def sync(descriptor: int) -> None:
+    """Have what was written to an open file on the disk, past all caches."""
     full = getattr(fcntl, "F_FULLFSYNC", None)  # where fsync stops at the drive's cache
     if full is None:
         os.fsync(descriptor)
@@ -145,8 +151,8 @@ def _sync(descriptor: int) -> None:
         fcntl.fcntl(descriptor, full)
 
 
-def _make_directories(directory: Path) -> list[Path]:
-    """Make a directory and its parents; the ones that were missing."""
+def make_directories(directory: Path) -> list[Path]:
+    """Make a directory and its parents; the ones that were missing, whose names are not on the disk yet."""
     missing = []
     while not directory.is_dir():
         missing.append(directory)
@@ -158,7 +164,8 @@ def _make_directories(directory: Path) -> list[Path]:
     return missing
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory on the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
