@@ -12,6 +12,7 @@ OWN = {
     "check": ("etlcore.cli.check:check", "Say what is wrong with pipeline files, without running them."),
     "explain": ("etlcore.cli.explain:explain", "Say what becomes of a row in any failure, and how stages run."),
     "plugins": ("etlcore.cli.plugins:plugins", "List what is installed; show a component's options."),
+    "schema": ("etlcore.cli.schema:schema", "Write a JSON Schema of pipeline files, for editors."),
     "dead": ("etlcore.cli.dead:dead", "List, show, replay or purge the rows that stages refused."),
     "state": ("etlcore.cli.state:state", "Show what is kept between runs, or move positions."),
 }

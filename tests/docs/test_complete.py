@@ -28,7 +28,13 @@ from tests.docs.pages import ROOT, section, without_blocks
 
 DOCS = ROOT / "docs"
 RUNNING, SLS, CONTRACT, FILE = (DOCS / f"{n}.md" for n in ("running", "sls", "plugin-contract", "pipeline-file"))
-VERBS = {"sls": SLS, "dead": DOCS / "dead-letters.md", "state": DOCS / "dead-letters.md", "plugins": CONTRACT}
+VERBS = {
+    "sls": SLS,
+    "dead": DOCS / "dead-letters.md",
+    "state": DOCS / "dead-letters.md",
+    "plugins": CONTRACT,
+    "schema": FILE,
+}
 """Where a verb is described that `running.md` does not describe."""
 
 
