@@ -119,6 +119,8 @@ class Report:
     dropped: dict[str, int]
     """For each stage, rows that failed and were dropped, because its ``on_error`` says so."""
     events: list[dict[str, Any]]
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    """What the stages measured, as it stood at the end: ``stage``, ``name``, ``labels``, ``value``."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data; positions as the source gave them."""
@@ -174,6 +176,7 @@ def make_report(run: Run, stuck: list[Stuck]) -> Report:
         failures=failures,
         dead_letters=run.buried,
         dropped=dict(run.dropped),
+        figures=[{"stage": row.stage, **figure} for row in rows for figure in run.figures.of(row.stage)],
         events=[{"at": round(e.at, 6), "stage": e.stage, "event": e.what} for e in run.events],
     )
 

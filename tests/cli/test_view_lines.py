@@ -212,6 +212,19 @@ def test_the_table_on_a_wide_terminal() -> None:
     assert "#......." in drawn(120, unicode=False)[2]
 
 
+@pytest.mark.parametrize("draining", [False, True])
+def test_the_lag_of_each_partition_stands_below_the_table(draining: bool) -> None:
+    figures = [
+        {"name": "lag_seconds", "labels": {"partition": f"shard {shard}"}, "value": lag}
+        for shard, lag in enumerate([0.0, 12.0, 83.0])
+    ]
+    console = Console(file=io.StringIO(), width=120, height=50, force_terminal=True, color_system=None)
+    logs = stage("logs", "source", lag=83.0, figures=figures)
+    console.print(picture(moment(logs, OUT, draining=draining), "SIGINT", None, None))
+    shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert shown[-2].rstrip() == "lag of logs: shard 2 1m 23s, shard 1 12s"
+
+
 @pytest.mark.parametrize("width", [10, 20, 30, 40, 50, 60, 72, 80, 90, 100])
 def test_the_table_fits_any_terminal(width: int) -> None:
     late = Late("[parsed]", 3, 12, 288, 4.2, "process")

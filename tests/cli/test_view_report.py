@@ -227,6 +227,27 @@ def test_sources_that_cannot_promise_to_read_again() -> None:
     )
 
 
+def figure(name: str, value: float, partition: str | None = None) -> dict[str, Any]:
+    labels = {} if partition is None else {"partition": partition}
+    return {"stage": "logs", "name": name, "labels": labels, "value": value}
+
+
+def test_what_was_measured() -> None:
+    figures = [
+        *(figure("lag_seconds", lag, f"shard {shard}") for shard, lag in enumerate([0.0, 12.3, 0.0, 83.0])),
+        figure("invalid_cursors", 1, "shard 3"),
+        figure("retries", 1234),
+        figure("ratio", 0.25),
+        figure("misses", 0),
+    ]
+    assert [line for line in lines(replace(REPORT, figures=figures)) if line not in lines(REPORT)] == [
+        "lag: logs: shard 3 1m 23s, shard 1 12s",
+        "figures: logs: invalid_cursors: shard 3 1",
+        "figures: logs: retries: 1,234",
+        "figures: logs: ratio: 0.25",
+    ]
+
+
 def test_a_ledger_that_does_not_balance_is_a_bug_and_says_so() -> None:
     fault = "stage parsed: 20,000 rows came to it, 19,999 are accounted for"
     shown = lines(replace(REPORT, exit_code=4, balance=replace(REPORT.balance, faults=[fault])))

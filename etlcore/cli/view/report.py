@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
+from etlcore.cli.view.measures import figure_lines
 from etlcore.cli.view.words import count, in_words, listed, plural
 from etlcore.runtime.report import (
     EXIT_ABANDONED,
@@ -36,6 +37,7 @@ def report_lines(report: Report, pipeline: Pipeline, state_file: str, *, debuggi
     yield from ((line, "") for line in _table(report.stages))
     yield from _balance(report.balance, sum(report.dropped.values()))
     yield from _committed(report.committed)
+    yield from ((line, "") for line in figure_lines(report.figures))
     if report.dead_letters:
         yield f"dead letters: {count(report.dead_letters)}, in {state_file}", ""
     for stage, rows in report.dropped.items():

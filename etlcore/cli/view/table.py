@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etlcore.cli.view.figures import Moment
+from etlcore.cli.view.measures import lag_line
 from etlcore.cli.view.sentences import waiting_for
 from etlcore.cli.view.words import count, duration, in_words, rate
 from etlcore.runtime.status import Late, StageStatus
@@ -82,11 +83,17 @@ def picture(
 def _footer(moment: Moment, reason: str | None, late: Late | None, left: float | None) -> list[str]:
     whole = f"{duration(moment.elapsed)}  {rate(moment.rate)} rows/s  {count(moment.delivered)} delivered"
     if not moment.draining:
-        return [f"{whole}  press Ctrl-C to stop and drain"]
+        return [*_lags(moment), f"{whole}  press Ctrl-C to stop and drain"]
     parts = [duration(moment.elapsed), f"draining ({reason or 'end of input'})"]
     if left is not None:
         parts += [f"{in_words(left)} left", "press Ctrl-C again to abandon the rest"]
     lines = ["  ".join(parts)]
     if late is not None:
         lines.append(f"waiting for {waiting_for(late)}")
-    return lines
+    return [*_lags(moment), *lines]
+
+
+def _lags(moment: Moment) -> list[str]:
+    """The partitions that are behind, where a source has several: the table has room for the largest lag alone."""
+    several = [stage for stage in moment.sources if sum(f["name"] == "lag_seconds" for f in stage.figures) > 1]
+    return [f"lag of {stage.name}: {shown}" for stage in several if (shown := lag_line(stage.figures))]
