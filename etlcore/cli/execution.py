@@ -105,6 +105,9 @@ class _Safe:
     def late(self, run: Run, late: Late, left: float) -> None:
         self._call(lambda: self._audience.late(run, late, left))
 
+    def abandoning(self, run: Run) -> None:
+        self._call(lambda: self._audience.abandoning(run))
+
     def event(self, run: Run, event: Event) -> None:
         self._call(lambda: self._audience.event(run, event))
 

@@ -34,6 +34,9 @@ class Watcher(Protocol):
     def late(self, run: Run, late: Late, left: float) -> None:
         """The drain goes on; this stage is what it waits for, and there are ``left`` seconds."""
 
+    def abandoning(self, run: Run) -> None:
+        """What is left is given up (``run.abandoned_because``); only what was delivered is still committed."""
+
 
 def supervise(run: Run, commands: SimpleQueue[str], watcher: Watcher, *, tick: float = 0.2) -> Report:
     """Run to the end and return the drain report. ``commands`` brings signal names and `CHANGED`."""
@@ -79,7 +82,7 @@ class _Supervisor:
         self._signals += 1
         if self._signals > 1:
             self._grace = _GRACE_AT_SIGNAL
-            self._run.abandon(f"a second signal ({command})")
+            self._abandon(f"a second signal ({command})")
             return
         self._run.stop(command)
         if not self._asked:
@@ -112,12 +115,16 @@ class _Supervisor:
         if self._asked and now >= self._deadline - run.pipeline.shutdown_timeout / 4:
             run.hurry()
         if now >= self._deadline:
-            run.abandon(f"the deadline of {run.pipeline.shutdown_timeout:g} s")
+            self._abandon(f"the deadline of {run.pipeline.shutdown_timeout:g} s")
         elif now >= self._next_late:
             self._next_late = now + LATE_EVERY
             late = late_stage(run)
             if late is not None:
                 self._watcher.late(run, late, self._deadline - now)
+
+    def _abandon(self, because: str) -> None:
+        self._run.abandon(because)
+        self._watcher.abandoning(self._run)
 
     def _last_commits(self) -> None:
         """Give the sources a moment to commit what was delivered before the books were closed."""

@@ -116,7 +116,9 @@ def test_quiet_shows_the_report_when_something_is_wrong(gated: Any) -> None:
     gated.wait_file("reached")
     run.send(signal.SIGINT)
     assert run.end() == 3
-    assert run.err.startswith("gated: stopped by SIGINT; abandoned at the deadline of 1 s, ")
+    warning, head, *_ = run.err.splitlines()
+    assert warning.startswith("the deadline of 1 s: stopping now. ")
+    assert head.startswith("gated: stopped by SIGINT; abandoned at the deadline of 1 s, ")
     assert "stuck: gate: worker 0" in run.err
 
 
@@ -149,6 +151,16 @@ def test_every_line_is_json(gated: Any) -> None:
     assert last["event"] == "report"
     report = gated.json("report.json")
     assert {key: last[key] for key in report} == report
+
+
+def test_rows_that_are_given_up_are_an_event(gated: Any) -> None:
+    run = gated.start("p.yaml", "--log-format", "json", "--quiet")
+    gated.wait_file("reached")
+    run.send(signal.SIGINT, signal.SIGTERM)
+    assert run.end() == 3
+    *_, event, report = objects(run.err)
+    assert (event["event"], event["level"], event["because"]) == ("abandoning", "warning", "a second signal (SIGTERM)")
+    assert report["event"] == "report"
 
 
 def test_quiet_json_is_quiet(place: Any) -> None:

@@ -65,6 +65,8 @@ def test_a_second_signal_abandons_and_the_next_run_reads_exactly_that_again(gate
     done = report["balance"]["delivered"]
     assert done in (2, 3)  # the third row is printed; whether the sink's worker came to say so is another matter
     left = report["balance"]["read"] - done
+    now = "a second signal (SIGTERM): stopping now. Rows in flight are abandoned; the next run reads them again.\n"
+    assert now in run.err.partition("gated: stopped by SIGINT")[0], "before the report"
     assert "gated: stopped by SIGINT; abandoned at a second signal (SIGTERM), " in run.err
     assert "still busy: gate: worker 0: 1 row for " in run.err
     assert f"{done} delivered + 0 filtered + 0 dead-lettered + {left} abandoned" in run.err
@@ -98,6 +100,7 @@ def test_at_the_deadline_the_stuck_worker_is_named_with_its_stack(gated: Any) ->
     run.send(signal.SIGINT)
     assert run.end() == 3
     assert "draining, at most 1 s." in run.err
+    assert "\nthe deadline of 1 s: stopping now. Rows in flight are abandoned; " in run.err
     assert "abandoned at the deadline of 1 s, " in run.err
     lines = run.err.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("stuck: gate: worker 0: 1 row for "))

@@ -247,6 +247,9 @@ def test_a_second_ctrl_c_leaves_a_tidy_terminal(gated_blackhole: Any, terminal: 
     run.press_ctrl_c()
     assert run.end() == 3
     lines = [line for line in screen(run.data) if line]
+    assert any(
+        line.startswith("a second signal (SIGINT): stopping now. Rows in flight are abandoned; ") for line in lines
+    )
     assert "abandoned at a second signal (SIGINT)" in run.data
     assert lines[-1].startswith("exit 3: ")
     assert not any("rows/s" in line for line in lines)

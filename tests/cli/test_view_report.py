@@ -209,9 +209,10 @@ def last(code: int, sources: tuple[type[Source], ...] = (Source,), abandoned: in
 def test_what_the_exit_code_means() -> None:
     again = "the next run reads them again"
     assert last(3, abandoned=23) == f"exit 3: 23 rows were abandoned; {again}"
-    assert last(3, abandoned=1) == f"exit 3: 1 row was abandoned; {again}"
+    assert last(3, abandoned=1) == "exit 3: 1 row was abandoned; the next run reads it again"
     assert (
-        last(3, committed=[entry("a", complete=False)]) == f"exit 3: not all that was delivered is committed; {again}"
+        last(3, committed=[entry("a", complete=False)])
+        == "exit 3: not all that was delivered is committed; the next run reads it again"
     )
     assert last(1, failures=[trouble()]) == "exit 1: stage out stopped the run"
     assert (
@@ -222,8 +223,12 @@ def test_what_the_exit_code_means() -> None:
 
 def test_sources_that_cannot_promise_to_read_again() -> None:
     assert last(3, (Once,), 5) == "exit 3: 5 rows were abandoned; s0 cannot promise to read them again"
+    assert last(3, (Once,), 1) == "exit 3: 1 row was abandoned; s0 cannot promise to read it again"
     assert last(3, (Once, Source), 5).endswith(
         "; the next run reads them again, but for those of s0, which cannot promise it"
+    )
+    assert last(3, (Once, Source), 1).endswith(
+        "; the next run reads it again, unless it is from s0, which cannot promise it"
     )
 
 
@@ -236,15 +241,16 @@ def test_what_was_measured() -> None:
     figures = [
         *(figure("lag_seconds", lag, f"shard {shard}") for shard, lag in enumerate([0.0, 12.3, 0.0, 83.0])),
         figure("invalid_cursors", 1, "shard 3"),
-        figure("retries", 1234),
-        figure("ratio", 0.25),
-        figure("misses", 0),
+        figure("retries", 1234, "shard 0"),
+        figure("ratio", 0.25, "shard 0"),
+        figure("misses", 0, "shard 0"),
+        figure("requests", 5),
     ]
     assert [line for line in lines(replace(REPORT, figures=figures)) if line not in lines(REPORT)] == [
         "lag: logs: shard 3 1m 23s, shard 1 12s",
         "figures: logs: invalid_cursors: shard 3 1",
-        "figures: logs: retries: 1,234",
-        "figures: logs: ratio: 0.25",
+        "figures: logs: retries: shard 0 1,234",
+        "figures: logs: ratio: shard 0 0.25",
     ]
 
 

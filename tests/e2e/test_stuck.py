@@ -66,7 +66,7 @@ def test_at_the_end_of_input_the_deadline_counts_from_the_last_row_that_moved(st
     assert [(worker["stage"], worker["rows"]) for worker in run.report["stuck"]] == [("work", 1)]
     assert run.balance["balanced"]
     assert (run.balance["read"], run.balance["delivered"], run.balance["abandoned"]) == (200, 199, 1)
-    assert "1 row was abandoned; the next run reads them again" in run.stderr
+    assert "1 row was abandoned; the next run reads it again" in run.stderr
     assert store.committed() == list(range(STUCK))
 
     again = store.run(run.file, "again", environ={"STUCK_AT": "-1"}).ended(0)

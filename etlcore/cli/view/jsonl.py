@@ -98,6 +98,10 @@ class JsonView:
         level = logging.WARNING if self._asked else logging.INFO
         self._show("late", level, elapsed=round(run.elapsed(), 3), left=round(left, 3), **asdict(late))
 
+    def abandoning(self, run: Run) -> None:
+        because = run.abandoned_because
+        self._show("abandoning", logging.WARNING, elapsed=round(run.elapsed(), 3), because=because)
+
     # After it
 
     def report(self, report: Report, pipeline: Pipeline, state_file: str) -> None:

@@ -216,18 +216,20 @@ def _left(report: Report, pipeline: Pipeline) -> list[str]:
     """What is not settled or not committed, and what becomes of it; empty when nothing is."""
     rows = report.balance.abandoned
     if rows:
-        return [f"{plural(rows, 'row')} {'was' if rows == 1 else 'were'} abandoned", _again(pipeline)]
+        return [f"{plural(rows, 'row')} {'was' if rows == 1 else 'were'} abandoned", again(pipeline, rows)]
     if any(not entry.complete for entry in report.committed):
-        return ["not all that was delivered is committed", _again(pipeline)]
+        return ["not all that was delivered is committed", again(pipeline, 1)]
     return []
 
 
-def _again(pipeline: Pipeline) -> str:
-    """What becomes of rows that are not committed."""
+def again(pipeline: Pipeline, count: int) -> str:
+    """What becomes of what is not committed: one thing, or several."""
+    it = "it" if count == 1 else "them"
     sources = [stage for stage in pipeline.stages if stage.kind == "source"]
     gone = [stage.name for stage in sources if not getattr(stage.cls, "replayable", True)]
     if not gone:
-        return "the next run reads them again"
+        return f"the next run reads {it} again"
     if len(gone) == len(sources):
-        return f"{listed(gone)} cannot promise to read them again"
-    return f"the next run reads them again, but for those of {listed(gone)}, which cannot promise it"
+        return f"{listed(gone)} cannot promise to read {it} again"
+    those = "unless it is from" if count == 1 else "but for those of"
+    return f"the next run reads {it} again, {those} {listed(gone)}, which cannot promise it"

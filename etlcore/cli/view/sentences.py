@@ -46,6 +46,11 @@ def stop_line(reason: str, timeout: float, again: str) -> str:
     return f"{reason}: reading nothing new; draining{most}. {again}"
 
 
+def abandon_line(because: str, again: str) -> str:
+    """Said when rows are given up, before the report: the last commits may take some seconds."""
+    return f"{because}: stopping now. Rows in flight are abandoned; {again}."
+
+
 def late_line(late: Late, left: float) -> str:
     """Who a drain waits for, with how many rows and since when, and how long it will."""
     return f"draining: waiting for {waiting_for(late)}; {in_words(left)} left"

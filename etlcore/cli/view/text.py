@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from etlcore.cli.view.figures import Meter
 from etlcore.cli.view.lines import Lines
 from etlcore.cli.view.logs import message, traceback_of
-from etlcore.cli.view.report import BAD, report_lines
+from etlcore.cli.view.report import BAD, again, report_lines
 from etlcore.cli.view.secrets import Mask
-from etlcore.cli.view.sentences import idle_line, late_line, status_line, stop_line
+from etlcore.cli.view.sentences import abandon_line, idle_line, late_line, status_line, stop_line
 from etlcore.cli.view.words import plural
 from etlcore.runtime.report import Report
 from etlcore.runtime.run import Event, Run
@@ -98,6 +98,9 @@ class TextView:
             self.say(late_line(late, left), logging.WARNING)
         elif still >= LATE_EVERY:
             self.say(idle_line(late, still, left), logging.WARNING)
+
+    def abandoning(self, run: Run) -> None:
+        self.say(abandon_line(run.abandoned_because or "", again(run.pipeline, 2)), logging.WARNING)
 
     # After it
 
