@@ -1,4 +1,4 @@
-"""What the stages measured: how far behind a source is in each partition, and what a component counted."""
+"""What was measured for the partitions of a source: how far behind it is in each, and what it counted there."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ def lag_line(figures: Iterable[Mapping[str, Any]]) -> str:
 
 
 def figure_lines(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for the lag of each stage, and one for each other figure that is not 0: ``logs: retries: shard 1 2``."""
+    """Lines for the lag of each source and for its other figures of partitions, where they are not 0.
+
+    Figures of whole stages are for the JSON report and for whoever knows their names.
+    """
     named: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for figure in figures:
+        if "partition" not in figure["labels"]:
+            continue
         named.setdefault((figure["stage"], figure["name"]), []).append(figure)
     for (stage, name), found in named.items():
         shown = lag_line(found) if name == _LAG else _shown(found, _number)
@@ -29,11 +34,11 @@ def figure_lines(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def _shown(figures: Iterable[Mapping[str, Any]], text: Callable[[float], str]) -> str:
     largest = sorted((figure for figure in figures if figure["value"]), key=lambda figure: -figure["value"])
-    return listed([" ".join([*_labels(figure), text(figure["value"])]) for figure in largest], _MOST_NAMED)
+    return listed([f"{_labels(figure)} {text(figure['value'])}" for figure in largest], _MOST_NAMED)
 
 
-def _labels(figure: Mapping[str, Any]) -> list[str]:
-    return [str(label) for label in figure["labels"].values()]
+def _labels(figure: Mapping[str, Any]) -> str:
+    return " ".join(str(label) for label in figure["labels"].values())
 
 
 def _number(value: float) -> str:
