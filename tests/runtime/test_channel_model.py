@@ -7,7 +7,6 @@ other side is gone. That is waited for, so nothing depends on how fast the threa
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from etlcore.runtime.packet import Packet, Segment
 from etlcore.runtime.receipts import Tracker
 from etlcore.spec.model import Queue, Take
 from tests.runtime.effort import examples
+from tests.runtime.waiting import Waiting
 
 KEYS = 4
 TAKES = st.builds(Take, rows=st.one_of(st.none(), st.integers(1, 6)), bytes=st.one_of(st.none(), st.integers(1, 900)))
@@ -53,27 +53,6 @@ class Counting:
 
     def took(self, packet: Packet) -> None:
         self.rows_taken += len(packet)
-
-
-class Waiting:
-    """A call in a thread of its own, and what came of it."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.result: Any = None
-        self.error: Exception | None = None
-        self._call = call
-        self._thread = threading.Thread(target=self._go, daemon=True)
-        self._thread.start()
-
-    def _go(self) -> None:
-        try:
-            self.result = self._call()
-        except Exception as error:  # noqa: BLE001 - looked at by the model
-            self.error = error
-
-    def ended(self, patience: float) -> bool:
-        self._thread.join(patience)
-        return not self._thread.is_alive()
 
 
 @dataclass
