@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SLOW = 0.002  # seconds for a row
+EXACT = ("exact", "sqlite")
+"""Sinks that keep positions beside the rows, so that every row counts once whatever happens."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Drawing:
         self.nodes: list[Node] = []
         self.shape = self.dice.choice(["chain", "diamond", "fan-out", "both"])
         getattr(self, "_draw_" + self.shape.replace("-", "_"))()
-        self.exact = next((node.name for node in self.nodes if node.does == "exact"), None)
+        self.exact = next((node.name for node in self.nodes if node.does in EXACT), None)
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 
@@ -120,8 +122,8 @@ class Drawing:
 
     def _sink(self, inputs: list[str]) -> None:
         kinds = ["files", "python", "flaky"]
-        if not any(node.does == "exact" for node in self.nodes):
-            kinds += ["exact", "exact"]
+        if not any(node.does in EXACT for node in self.nodes):
+            kinds += EXACT  # a source leads to one such sink at most
         does = self.dice.choice(kinds)
         node = Node(f"s{len(self.nodes)}", "sink", does, inputs, settings=self._bounds())
         if does == "flaky":
@@ -152,6 +154,8 @@ class Drawing:
             return {"transform": "python", "with": {"call": "stages.py:step", "options": node.options}, **stage}
         if node.does == "exact":
             return {"sink": "chaos.exact", "with": {"path": f"{node.name}.db"}, **stage}
+        if node.does == "sqlite":
+            return {"sink": "sqlite", "with": {"path": f"{node.name}.db", "table": "delivered"}, **stage}
         if node.does == "files":
             return {"sink": "files", "with": {"path": f"{node.name}.jsonl"}, **stage}
         chance = "${CHANCE:-0.05}" if node.does == "flaky" and not self.calm else "0"

@@ -34,8 +34,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 # --- exactly once ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "sink", ["chaos.exact, with: {path: out.db}", "sqlite, with: {path: out.db, table: delivered}"]
+)
 def test_what_a_transactional_sink_has_is_not_read_again_though_its_commit_never_reached_the_service(
-    store: Store,
+    store: Store, sink: str
 ) -> None:
     store.create(2).put(100, per_group=5)
     file = store.pipeline(
@@ -44,7 +47,7 @@ def test_what_a_transactional_sink_has_is_not_read_again_though_its_commit_never
         commit: {{interval: 20ms}}
         stages:
           logs: {store.source(until="${UNTIL:-never}")}
-          out: {{sink: chaos.exact, with: {{path: out.db}}}}
+          out: {{sink: {sink}}}
         """
     )
     environ = install(store.directory / "site")
@@ -65,7 +68,7 @@ def _in(file: Path) -> list[int]:
         return []
     with contextlib.closing(sqlite3.connect(file, timeout=60)) as db:
         try:
-            return [number for (number,) in db.execute("SELECT id FROM delivered ORDER BY id")]
+            return sorted(int(number) for (number,) in db.execute("SELECT id FROM delivered"))
         except sqlite3.OperationalError:  # the table is not made yet
             return []
 
