@@ -11,6 +11,7 @@ OWN = {
     "run": ("etlcore.cli.run:run", "Run a pipeline until its sources end or it is stopped."),
     "check": ("etlcore.cli.check:check", "Say what is wrong with pipeline files, without running them."),
     "explain": ("etlcore.cli.explain:explain", "Say what becomes of a row in any failure, and how stages run."),
+    "graph": ("etlcore.cli.graph:graph", "Draw a pipeline, as text, Mermaid or SVG."),
     "plugins": ("etlcore.cli.plugins:plugins", "List what is installed; show a component's options."),
     "schema": ("etlcore.cli.schema:schema", "Write a JSON Schema of pipeline files, for editors."),
     "dead": ("etlcore.cli.dead:dead", "List, show, replay or purge the rows that stages refused."),
