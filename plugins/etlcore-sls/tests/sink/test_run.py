@@ -128,7 +128,9 @@ def test_a_stop_does_not_wait_for_a_service_that_takes_nothing(place: Any, targe
     target.control.wait_for("fault", fault=number, timeout=60.0)
     place.stop(run)
     place.end(run, code=3)
-    assert place.report()["balance"]["abandoned"] == 70
+    balance = place.report()["balance"]
+    assert balance["delivered"] == 30
+    assert balance["abandoned"] == balance["read"] - 30 > 0
     target.control.clear_faults()
     assert "balanced: 70 read = 70 delivered" in place.run(file)
     assert sorted(set(numbers(target))) == list(range(100))
