@@ -12,13 +12,14 @@ import click
 from etlcore.cli.dead_filters import chosen, filters, id_option
 from etlcore.cli.dead_replay import replay
 from etlcore.cli.whereabouts import (
+    Ordered,
     Whereabouts,
     brief,
     confirm,
     find,
     json_option,
     local,
-    state_option,
+    state_option_without_file,
     table,
     yes_option,
 )
@@ -30,7 +31,7 @@ _SHOWN = 50
 _REASON = 120  # characters of a reason in a list
 
 
-@click.group()
+@click.group(cls=Ordered)
 def dead() -> None:
     """Dead letters: rows that a stage refused, kept with the reason until they are replayed or purged.
 
@@ -44,7 +45,7 @@ file_argument = click.argument("file", metavar="[FILE]", required=False, type=cl
 
 @dead.command("list", short_help="List them.")
 @file_argument
-@state_option
+@state_option_without_file
 @filters
 @click.option(
     "--limit",
@@ -101,13 +102,13 @@ def _listing(where: Whereabouts, letters: list[DeadLetter], count: int) -> Itera
 
 @dead.command(short_help="Show some in full: row, reason, traceback.")
 @click.argument("wanted", metavar="[FILE] ID…", nargs=-1, required=True)
-@state_option
+@state_option_without_file
 @json_option
 def show(wanted: tuple[str, ...], state: Path | None, as_json: bool) -> int:
     """Show dead letters in full: the row as it was, the reason, the traceback, and where the row came from.
 
-    FILE says whose state directory it is, as for `etl dead list`. Bytes, times and the like are written as they are
-    stored: {"$bytes": "aGk="}. With --json every line is one dead letter.
+    Without FILE they are those of the state directory, as for `etl dead list`. Bytes, times and the like are written as
+    they are stored: {"$bytes": "aGk="}. With --json every line is one dead letter.
     """
     from etlcore.state import Selection, StateStore
 
@@ -185,9 +186,12 @@ def _json(letter: DeadLetter) -> str:
     return dumps(letter.to_json())
 
 
+dead.add_command(replay)
+
+
 @dead.command(short_help="Delete them for good.")
 @file_argument
-@state_option
+@state_option_without_file
 @filters
 @id_option
 @yes_option
@@ -220,6 +224,3 @@ def _ask(where: Whereabouts, store: StateStore, selection: Selection) -> None:
         f"Delete {'this dead letter' if total == 1 else f'these {total:,} dead letters'} from {where.directory}?",
         "nothing was deleted",
     )
-
-
-dead.add_command(replay)

@@ -21,7 +21,7 @@ def filters(command: F) -> F:
     for option in (
         click.option("--before", metavar="TIME", callback=moment, help="Only those refused before. See --since."),
         click.option("--since", metavar="TIME", callback=moment, help=f"Only those refused since: {TIME_HELP}."),
-        click.option("--reason", metavar="TEXT", help="Only those with this in their reason, in upper or lower case."),
+        click.option("--reason", metavar="TEXT", help="Only those whose reason has this text; case does not matter."),
         click.option("--stage", metavar="STAGE", help="Only those that this stage refused."),
     ):
         command = option(command)

@@ -91,7 +91,7 @@ class Options:
     help="Which messages of etlcore and of the stages are shown. Default: info; warning with --quiet.",
 )
 @click.option(
-    "--timeout", metavar="SECONDS", callback=_seconds, help="How long a stop may take; overrides the file's shutdown."
+    "--timeout", metavar="SECONDS", callback=_seconds, help="How long a stop may take; overrides the file's `shutdown`."
 )
 def run(**options: Any) -> int:
     """Run the pipeline FILE until its sources end or it is stopped.

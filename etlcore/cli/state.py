@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etlcore.cli.state_reset import reset
-from etlcore.cli.whereabouts import find, json_option, local, state_option, table
+from etlcore.cli.whereabouts import Ordered, find, json_option, local, state_option_without_file, table
 
 if TYPE_CHECKING:
     from etlcore.state import RunRecord, StateStore, StoredPosition
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _MOST = 20  # partitions of a pipeline that are shown
 
 
-@click.group()
+@click.group(cls=Ordered)
 def state() -> None:
     """The state directory: positions of sources, dead letters, the history of runs, and who runs at the moment."""
 
 
 @state.command(short_help="Positions, dead letters, the last runs, and who runs now.")
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@state_option
+@state_option_without_file
 @click.option(
     "--runs", "most", metavar="N", type=click.IntRange(0), default=10, show_default=True, help="The last N runs."
 )
@@ -35,8 +35,8 @@ def show(file: Path | None, state: Path | None, most: int, as_json: bool) -> Non
     """Show the state of the pipeline FILE, or of all pipelines of a state directory.
 
     For each pipeline: who has it to itself at the moment, the positions that are kept here (a consumer group keeps its
-    own: the last run says how far it came), the dead letters of each stage, and the last runs. A run that was killed
-    did not end.
+    own: the last run says how far it came), the dead letters of each stage, and the last runs. Of a run that was
+    killed it says that it did not end.
     """
     from etlcore.state import StateStore
     from etlcore.state.schema import VERSION

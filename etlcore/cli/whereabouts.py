@@ -67,15 +67,28 @@ def pipeline_name(file: Path) -> str:
     return name if isinstance(name, str) and "${" not in name else load(file).name
 
 
-def state_option(command: F) -> F:
-    """``--state DIR``, as `etl run` has it."""
+class Ordered(click.Group):
+    """A group whose help lists its commands in the order in which one needs them: that in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def _state_option(default: str) -> Callable[[F], F]:
     return click.option(
         "--state",
         metavar="DIR",
         envvar="ETL_STATE",
         type=click.Path(path_type=Path),
-        help="The state directory (or ETL_STATE). Default: .etl beside FILE; without FILE .etl where you are.",
-    )(command)
+        help=f"The state directory (or ETL_STATE). Default: {default}.",
+    )
+
+
+state_option = _state_option(".etl beside FILE")
+"""``--state DIR``, as `etl run` has it."""
+
+state_option_without_file = _state_option(".etl beside FILE; without FILE .etl where you are")
+"""The same for verbs whose FILE may be left out: see `find`."""
 
 
 def json_option(command: F) -> F:

@@ -80,6 +80,21 @@ def test_version_and_help() -> None:
     assert "all at once" in etl("check", "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("group", "verbs"), [("dead", ["list", "show", "replay", "purge"]), ("state", ["show", "reset"])]
+)
+def test_verbs_below_a_verb_are_listed_in_the_order_of_use(group: str, verbs: list[str]) -> None:
+    commands = etl(group, "--help").stdout.partition("Commands:\n")[2]
+    assert [line.split()[0] for line in commands.splitlines()] == verbs
+
+
+@pytest.mark.parametrize("verb", [("dead", "replay"), ("state", "reset")])
+def test_a_verb_that_needs_a_file_does_not_speak_of_none(verb: tuple[str, ...]) -> None:
+    shown = etl(*verb, "--help").stdout
+    assert "Default: .etl beside" in " ".join(shown.split())
+    assert "without FILE" not in " ".join(shown.split())
+
+
 def test_help_imports_neither_pyarrow_nor_any_sdk() -> None:
     code = """
 import sys
