@@ -21,7 +21,7 @@ def _loads(state: Mapping[str, Any]) -> dict[str, int]:
 
 def _member(store: Store, name: str, **options: Any) -> EtlRun:
     """A run that delivers into ``NAME.jsonl``."""
-    given = {"consumer": name, "heartbeat_seconds": 0.5, "group_timeout_seconds": 4, **options}
+    given = {"consumer": name, "heartbeat_seconds": 0.5, "group_timeout_seconds": 20, **options}
     file = store.pipeline(
         f"""
         name: member
@@ -46,6 +46,7 @@ def test_two_of_ours_and_an_official_consumer_share_the_shards_and_take_over_tho
         counts = [len(ids_in(file)) for file in files]
         until(lambda: all(len(ids_in(f)) > n for f, n in zip(files, counts, strict=True)), "rows for each of them")
         second.kill()
+        store.control.advance_clock(14)  # whoever is alive was heard of less than six seconds ago
         store.wait_for_state(lambda state: _loads(state) == {"first": 3, "official": 3})
         put = len(store.ids())
         until(lambda: set(ids_in(*files)) >= set(range(put)), "all rows in the three files together")
@@ -127,10 +128,11 @@ def test_a_shard_that_moves_is_drained_and_committed_before_it_is_let_go(store: 
 def test_a_consumer_that_was_evicted_cannot_move_the_checkpoint_of_the_new_owner(store: Store, learns_by: str) -> None:
     """It stands still for longer than the group waits, with rows in flight, and wakes up when another has the shard."""
     store.create(1).put(100, per_group=5)
-    late = _gated_member(store, "late", group_timeout_seconds=5)
+    late = _gated_member(store, "late", group_timeout_seconds=60)
     late.until(lambda: len(ids_in(store.directory / "late-seen.jsonl")) == 100, "all rows in flight")
     late.send(signal.SIGSTOP)
-    other = _member(store, "other", group_timeout_seconds=5)
+    store.control.advance_clock(61)
+    other = _member(store, "other")
     [given_up] = store.control.wait_for("consumer_expired", consumer="late", timeout=PATIENCE)
     store.put(50, per_group=5)
     store.wait_for_state(lambda state: state["rows_committed"] == 150)

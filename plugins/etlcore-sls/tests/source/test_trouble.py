@@ -94,7 +94,7 @@ def test_a_pull_that_hangs_does_not_hold_up_the_others_or_the_stop(store: Any) -
 def test_a_commit_that_fails_is_made_again(store: Any, fault: dict[str, Any]) -> None:
     _fill(store, 1)
     member = store.member().hold().start().until_rows(100).stop()
-    store.control.fault(operation="update_checkpoint", count=3, **fault)
+    store.control.fault(operation="update_checkpoint", count=1, **fault)
     member.settle()
     member.ended()
     assert store.checkpoints() == {0: 10}
