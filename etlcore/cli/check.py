@@ -15,11 +15,10 @@ def check(files: tuple[str, ...]) -> int:
     from etlcore.plugins import Plugins
     from etlcore.spec import SpecError, load
 
-    plugins = Plugins()
     wrong = False
     for file in files:
         try:
-            pipeline = load(file, plugins=plugins)
+            pipeline = load(file, plugins=Plugins())  # each with those in files beside it, and no others
         except SpecError as error:
             wrong = True
             click.echo(str(error), err=True)

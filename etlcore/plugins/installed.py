@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
+from etlcore.plugins.files import FilePoint
 from etlcore.plugins.hooks import GROUP
 
 
@@ -15,14 +16,14 @@ class Entry:
     """One entry point of the group ``etlcore``: a name that a distribution claims."""
 
     name: str
-    point: metadata.EntryPoint
+    point: metadata.EntryPoint | FilePoint
     distribution: str
     version: str
 
     @property
     def by(self) -> str:
-        """The distribution as messages name it: ``acme-etl 1.2``."""
-        return f"{self.distribution} {self.version}"
+        """The distribution as messages name it: ``acme-etl 1.2``; of a file its path."""
+        return f"{self.distribution} {self.version}".rstrip()
 
 
 def installed_entries() -> list[Entry]:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from etlcore.plugins.classes import import_target, load_class
 from etlcore.plugins.errors import BrokenPlugin, NameCollision, PluginError, UnknownName, WrongInterface, WrongKind
+from etlcore.plugins.files import FilePoint
 from etlcore.plugins.hooks import GROUP, misspelt, new_manager
 from etlcore.plugins.installed import Entry, installed_entries
 from etlcore.plugins.names import closest, quoted
 from etlcore.plugins.records import INTERFACE, Command, Component, Kind, SecretScheme
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pluggy
 
     from etlcore.components import Sink, Source, Transform
@@ -93,6 +96,31 @@ class Plugins:
         else:
             hint = f"pip install the distribution that offers it; installed are {quoted(self.names())}"
         return UnknownName(f"no plugin named `{prefix}` is installed{of}", hint, suggestion)
+
+    def add_file(self, file: Path) -> None:
+        """Add the plugin in a file (see `files`), and load it, so that its hooks are called.
+
+        Raises BrokenPlugin when it cannot be loaded, and NameCollision when its name is taken.
+        """
+        name = file.stem
+        if not name.isidentifier():
+            raise BrokenPlugin(
+                f"{file.name} cannot be a plugin: `{name}` is no name for a module",
+                "name the file with letters, digits and _, and do not begin with a digit",
+            )
+        entry = Entry(name, FilePoint(file), str(file), "")
+        claims = self._entries().setdefault(name, [])
+        if any(claim.point == entry.point for claim in claims if isinstance(claim.point, FilePoint)):
+            return
+        if claims:
+            raise NameCollision(
+                f"the name `{name}` is claimed by {claims[0].by} and {entry.by}", "give the file another name"
+            )
+        if not file.is_file():
+            del self._entries()[name]
+            raise UnknownName(f"there is no file {file}", "the path is relative to the pipeline file")
+        claims.append(entry)
+        self._load(entry)
 
     # -- one plugin, imported -------------------------------------------------------------------------------------
 
@@ -274,6 +302,8 @@ def _register(entry: Entry) -> pluggy.PluginManager:
 
     try:
         plugin = entry.point.load()
+    except PluginError:
+        raise
     except (Exception, SystemExit) as error:
         raise BrokenPlugin(
             f"plugin `{entry.name}` ({entry.by}) cannot be imported: {_named(error)}", _upgrade(entry)
@@ -322,6 +352,8 @@ def interface_problem(component: Component, entry: Entry) -> WrongInterface | No
 
 
 def _upgrade(entry: Entry) -> str:
+    if isinstance(entry.point, FilePoint):
+        return f"correct {entry.point.file.name}"
     return f"pip install --upgrade {entry.distribution}, or tell its authors"
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from etlcore.plugins import PluginError, Plugins
+from etlcore.plugins import Plugins
 from etlcore.plugins.names import closest
 from etlcore.spec import fields, graph, transactional
 from etlcore.spec.document import Document, decode, read
@@ -23,10 +23,11 @@ from etlcore.spec.model import (
     Stage,
     Take,
 )
+from etlcore.spec.plugins import check_required, load_plugins
 from etlcore.spec.problems import Problem, SpecError
 from etlcore.spec.stages import Defaults, Draft, StageReader, read_queue, read_take
 
-_KEYS = ("name", "description", "stages", "defaults", "plugins", "shutdown", "commit")
+_KEYS = ("name", "description", "stages", "defaults", "requires", "plugins", "shutdown", "commit")
 _MEANT = {"steps": "stages", "pipeline": "stages"}
 _SMALLEST = "the smallest one: stages: {numbers: {source: generate}, out: {sink: console}}"
 _NAME = re.compile(r"[^\W][\w .-]{0,99}")
@@ -92,7 +93,8 @@ class _PipelineReader:
         keys = fields.keys(top, _KEYS, meant=_MEANT, stands=("stages",))
         keys.report("a pipeline file")
         found = keys.found
-        self._require_plugins(found.get("plugins"))
+        check_required(found.get("requires"))
+        load_plugins(found.get("plugins"), self.plugins, self.directory)
         if "description" in found:
             fields.text(found["description"])
         drafts = self._stages(top, found)
@@ -127,22 +129,6 @@ class _PipelineReader:
             return name
         top.wrong(f"the file's name `{name}` is no name for a pipeline", "add name: at the top of the file")
         return None
-
-    def _require_plugins(self, value: Value | None) -> None:
-        """``plugins: [name]``: plugins that no stage names, loaded for their hooks."""
-        if value is None:
-            return
-        if not isinstance(value.value, list):
-            if not value.failed:
-                value.wrong(f"`plugins` must be a list, not {value.shown()}", "write plugins: [NAME, OTHER]")
-            return
-        for item in value.children():
-            name = fields.text(item)
-            try:
-                if name is not None:
-                    self.plugins.require(name)
-            except PluginError as error:
-                item.wrong(error.message, error.hint)
 
     def _stages(self, top: Value, found: dict[str, Value]) -> list[Draft] | None:
         value = found.get("stages")

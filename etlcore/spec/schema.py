@@ -20,7 +20,8 @@ _ABOUT: dict[str, str] = {
     "description": "For people; nothing reads it.",
     "stages": "The stages by name. A stage takes what the one above it gives, unless `from` says otherwise.",
     "defaults": "What holds for every stage that does not say otherwise.",
-    "plugins": "Plugins that no stage names, loaded for their hooks.",
+    "plugins": "Plugins that no stage names, loaded for their hooks; and plugins in files beside this one, ./FILE.py.",
+    "requires": "Distributions in versions that the pipeline was written for, as for pip: etlcore-sls>=0.1.",
     "shutdown": "How long a stop may take.",
     "commit": "How often positions are committed.",
     "with": "The component's options.",
@@ -36,6 +37,7 @@ _ABOUT: dict[str, str] = {
 NAME = r"^[A-Za-z0-9_\u00a1-\uffff][A-Za-z0-9_\u00a1-\uffff .-]{0,99}$"
 """As the reader's own, in the patterns that JSON Schema has; a ``${…}`` is a `filled`."""
 _BARE: list[Schema] = [{"type": ["number", "boolean"]}, {"$ref": "#/definitions/filled"}]
+_FILE: Schema = {"type": "string", "pattern": r"\.py$"}
 _OF_AN_INPUT = ("queue", "batch", "ordered", "key", "from", "on_error")
 
 
@@ -64,8 +66,9 @@ def json_schema(plugins: Plugins, warn: Callable[[str], None]) -> Schema:
                 },
             ),
             "defaults": _about("defaults", _object({name: _ref(name) for name in ("workers", "queue", "batch")})),
+            "requires": _about("requires", {"type": "array", "items": _ref("text")}),
             "plugins": _about(
-                "plugins", {"type": "array", "items": {"anyOf": [{"enum": plugins.names()}, _ref("filled")]}}
+                "plugins", {"type": "array", "items": {"anyOf": [{"enum": plugins.names()}, _FILE, _ref("filled")]}}
             ),
             "shutdown": _about("shutdown", _object({"timeout": _ref("duration")})),
             "commit": _about("commit", _object({"interval": _ref("duration")})),

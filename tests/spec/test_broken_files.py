@@ -512,7 +512,7 @@ CASES = [
           g: {source: generate}
           o: {sink: console}
         """,
-        ("1:10: `plugins` must be a list, not console", "write plugins: [NAME, OTHER]"),
+        ("1:10: `plugins` must be a list, not console", "write plugins: [NAME, ./FILE.py]"),
     ),
     # -- ${…} --
     case(
