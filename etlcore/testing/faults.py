@@ -1,0 +1,225 @@
+"""Faults that are put around a component's calls: exceptions, kills, stops and pauses at a chosen call.
+
+`wrapped` makes a subclass of the component whose methods tell a `Watch`, so that the runtime runs the real component;
+the watch keeps what was called, and does what its faults say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from etlcore.batch import Batch
+from etlcore.components import Source
+
+Moment = Literal["before", "inside", "after"]
+
+
+class InjectedFault(Exception):
+    """Raised by the kit in the place of a component."""
+
+    def __init__(self, what: str = "a fault that the contract's checks put here") -> None:
+        super().__init__(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that happens at one call of a method, over all workers of the stage."""
+
+    method: str
+    number: int
+    """Which call, from 1."""
+    moment: Moment
+    do: Callable[[], None]
+    event: int = 0
+    """With ``inside``: at which call or return of a function below the method, from 1."""
+
+
+def kill() -> None:
+    """End this process as kill -9 does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raise_fault() -> None:
+    raise InjectedFault
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that returned."""
+
+    method: str
+    number: int
+    worker: int
+    batch: Batch | None
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a source's `read`."""
+
+    worker: int
+    batch: Batch | None
+    seconds: float
+
+
+@dataclass
+class Watch:
+    """Sees every call of a component under test."""
+
+    faults: tuple[Fault, ...] = ()
+    journal: Path | None = None
+    """A file that gets a line of JSON for each call that returned; for a process that is killed."""
+    describe: Callable[[Any], Any] = lambda result: None
+    """What the journal says of a call: made of its batch, or of the positions of a commit."""
+    count_events: bool = False
+    """Count the calls and returns below each call: for choosing a moment inside."""
+    calls: list[Call] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    events: dict[tuple[str, int], int] = field(default_factory=dict)
+    threads: dict[str, set[str]] = field(default_factory=dict)
+    done: set[Fault] = field(default_factory=set)
+    """Faults that have happened."""
+    _counts: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def returned(self, method: str) -> list[Call]:
+        """The calls of a method that returned, in order."""
+        return [call for call in self.calls if call.method == method]
+
+    def attempts(self, method: str) -> int:
+        """How often a method was called."""
+        return self._counts.get(method, 0)
+
+    def around(self, component: Any, method: str, subject: Any, call: Callable[[], Any]) -> Any:
+        """Make a call of a component, with the faults that are due."""
+        number = self.begin(method)
+        self.meet(method, number, "before")
+        inside = self._due(method, number, "inside")
+        counted = inside is not None or self.count_events
+        result = self._counted((method, number), inside, call) if counted else call()
+        batch = subject if isinstance(subject, Batch) else None
+        made = Call(method, number, component.context.worker, batch, result)
+        with self._lock:
+            self.calls.append(made)
+        if self.journal is not None:
+            self._note({"method": method, "number": number, "what": self.describe(subject)})
+        self.meet(method, number, "after")
+        return result
+
+    def begin(self, method: str) -> int:
+        """The number of the call that begins."""
+        with self._lock:
+            number = self._counts[method] = self._counts.get(method, 0) + 1
+            return number
+
+    def meet(self, method: str, number: int, moment: Moment) -> None:
+        fault = self._due(method, number, moment)
+        if fault is not None:
+            self.done.add(fault)
+            fault.do()
+
+    def _due(self, method: str, number: int, moment: Moment) -> Fault | None:
+        for fault in self.faults:
+            if (fault.method, fault.number, fault.moment) == (method, number, moment):
+                return fault
+        return None
+
+    def _counted(self, key: tuple[str, int], fault: Fault | None, call: Callable[[], Any]) -> Any:
+        count = 0
+
+        def profile(frame: Any, event: str, arg: Any) -> None:
+            nonlocal count
+            count += 1
+            if fault is not None and count == fault.event:
+                self.done.add(fault)
+                fault.do()
+
+        former = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            result = call()
+        finally:
+            sys.setprofile(former)
+            self.events[key] = count
+        if fault is not None and fault not in self.done:  # fewer calls than when they were counted
+            self.done.add(fault)
+            fault.do()
+        return result
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        assert self.journal is not None
+        line = json.dumps(entry, default=str).encode() + b"\n"
+        descriptor = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+def wrapped(cls: type[Any], watch: Watch) -> type[Any]:
+    """A subclass of a component's class that tells a watch of every call."""
+    body: dict[str, Any] = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+        "open": _method(cls, "open", watch),
+        "close": _method(cls, "close", watch),
+    }
+    if issubclass(cls, Source):
+        body["read"] = _reading(cls, watch)
+        if cls.commit is not Source.commit:  # else the runtime keeps the positions, and looks whether it is overridden
+            body["commit"] = _method(cls, "commit", watch)
+    for method in ("write", "process", "flush"):
+        if hasattr(cls, method):
+            body[method] = _method(cls, method, watch)
+    return type(cls.__name__, (cls,), body)
+
+
+def _method(cls: type[Any], name: str, watch: Watch) -> Callable[..., Any]:
+    original = getattr(cls, name)
+
+    def method(self: Any, *given: Any) -> Any:
+        def call() -> Any:
+            result = original(self, *given)
+            # What is made lazily is made here, so that the call is over when it seems so.
+            return list(result) if isinstance(result, Iterator) else result
+
+        return watch.around(self, name, given[0] if given else None, call)
+
+    method.__name__ = name
+    return method
+
+
+def _reading(cls: type[Any], watch: Watch) -> Callable[[Any], Iterator[Batch | None]]:
+    original: Callable[[Any], Iterable[Batch | None]] = cls.read
+
+    def read(self: Any) -> Iterator[Batch | None]:
+        reading = iter(original(self))
+        try:
+            while True:
+                number = watch.begin("read")
+                watch.meet("read", number, "before")
+                began = time.monotonic()
+                try:
+                    batch = next(reading)
+                except StopIteration:
+                    return
+                watch.steps.append(Step(self.context.worker, batch, time.monotonic() - began))
+                watch.meet("read", number, "after")
+                yield batch
+        finally:
+            close = getattr(reading, "close", None)
+            if close is not None:
+                close()
+
+    return read
