@@ -40,13 +40,15 @@ class RetryAfter(Exception):
 class RowsFailed(Exception):
     """Raise in `Sink.write` to say which rows failed, ``{index in the batch: reason}``: all others are durable.
 
-    The stage's ``on_error`` is applied to the failed rows alone.
+    The stage's ``on_error`` is applied to the failed rows alone. ``final`` says that they would fail again, for what
+    they are: they are not tried again, and do not count as a sign that the sink is down.
     """
 
-    def __init__(self, reasons: Mapping[int, str]) -> None:
+    def __init__(self, reasons: Mapping[int, str], *, final: bool = False) -> None:
         first = next(iter(reasons.values()), "")
         super().__init__(f"{len(reasons)} rows failed, the first with: {first}")
         self.reasons = dict(reasons)
+        self.final = final
 
 
 class Stopping(Protocol):

@@ -137,6 +137,7 @@ class FilesSink(Sink):
     def _write_to_directory(self, directory: Directory, batch: Batch) -> None:
         rows = batch.rows
         groups, failed = split(rows, self.config.partition_by)
+        final = True
         pieces = [(partition, indices, to_lines([rows[i] for i in indices])) for partition, indices in groups.items()]
         for partition, indices, lines in pieces:
             try:
@@ -145,5 +146,6 @@ class FilesSink(Sink):
                 if len(failed) == 0 and len(pieces) == 1:
                     raise
                 failed.update(dict.fromkeys(indices, str(error)))
+                final = False  # there may be room on the disk again later
         if failed:
-            raise RowsFailed(failed)
+            raise RowsFailed(failed, final=final)

@@ -159,7 +159,7 @@ class Execution:
             return self._refuse(f"{error.message}\n  -> {error.hint}")
 
     def _perform(self, pipeline: Pipeline, plugins: Plugins, store: StateStore, lock: RunLock) -> int:
-        from etlcore.cli.execution import execute
+        from etlcore.runtime.execution import execute
         from etlcore.runtime.signals import stop_signals
 
         commands: SimpleQueue[str] = SimpleQueue()

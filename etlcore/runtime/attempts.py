@@ -92,6 +92,10 @@ class Attempts(Generic[T]):
                     packet, others = divide(packet, error)
                     if others is not None:
                         self._worker.account.deliver(others)
+                    if others is not None or error.final:  # it is the rows, and not the system behind
+                        self._host.breaker.succeeded()
+                    if error.final:
+                        return packet, error
                 if self._host.breaker.failed(error):
                     self._wait(self._policy.longest_wait if failures > 1 else self._policy.wait, error)
                 elif failures <= retries:

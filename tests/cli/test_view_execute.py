@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from etlcore.cli.execution import execute
+from etlcore.runtime.execution import execute
 from etlcore.plugins import Plugins
 from etlcore.spec import load_text
 from etlcore.state import StateStore

@@ -175,6 +175,35 @@ def test_a_sink_says_which_rows_failed(bench: Bench) -> None:
     assert sorted(bench.reasons()) == sorted(f"{n} is odd" for n in range(1000) if n % 250 == 1)
 
 
+def test_rows_that_would_fail_again_are_given_up_at_once(bench: Bench) -> None:
+    """However many in a row: it is the rows, and not the system behind the sink, so there is nothing to wait for."""
+    writes = []
+
+    class Writes(Sink):
+        def write(self, batch: Batch) -> None:
+            writes.append(len(batch))
+            raise RowsFailed(dict.fromkeys(range(len(batch)), "too large"), final=True)
+
+    policy = OnError("dead_letter", retries=5, breaker=3, wait=3600, longest_wait=3600)
+    report = bench.go(sink(Writes, policy, take=Take(rows=10)))
+    assert report.exit_code == 0
+    assert writes == [10] * 100
+    assert bench.reasons() == ["too large"] * 1000
+
+
+def test_a_sink_that_takes_some_rows_is_not_down(bench: Bench) -> None:
+    class Writes(Sink):
+        def write(self, batch: Batch) -> None:
+            bad = {index: "even" for index, row in enumerate(batch.rows) if row["n"] % 2 == 0}
+            if bad:
+                raise RowsFailed(bad)
+
+    policy = OnError("dead_letter", breaker=2, wait=3600, longest_wait=3600)
+    report = bench.go(sink(Writes, policy, take=Take(rows=10)))
+    assert report.exit_code == 0
+    assert bench.reasons() == ["even"] * 500
+
+
 def test_rows_that_a_sink_delivered_stay_delivered_when_the_others_stop_the_run(bench: Bench) -> None:
     class Writes(Sink):
         def write(self, batch: Batch) -> None:

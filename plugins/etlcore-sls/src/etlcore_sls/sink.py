@@ -122,7 +122,7 @@ class SlsSink(Sink):
                 self._pauses.reset()
         if delivery.refused:
             self.context.metrics.count("refused_logs", len(delivery.refused))
-            raise RowsFailed(delivery.refused)
+            raise RowsFailed(delivery.refused, final=True)
 
     def close(self) -> None:
         for close in reversed(getattr(self, "_closing", ())):
