@@ -75,3 +75,10 @@ def lose_the_flush() -> None:
         original(self)
 
     TransformWorker._drain = drain  # type: ignore[method-assign]
+
+
+def write_rows_without_their_positions() -> None:
+    """The sink `sqlite` leaves the positions out of its transactions."""
+    from etlcore.builtin.sqlite_database import Database
+
+    Database.save = lambda self, positions: None  # type: ignore[method-assign]

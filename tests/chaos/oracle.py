@@ -40,7 +40,7 @@ def look(drawing: Drawing, directory: Path, state: Path) -> Snapshot:
     seen = Snapshot()
     for sink in drawing.sinks:
         if sink.does in EXACT:
-            keys = _in_database(directory / f"{sink.name}.db")
+            keys = in_database(directory / f"{sink.name}.db")
         else:
             keys = _in_file(directory / f"{sink.name}.jsonl")
         seen.delivered[sink.name] = Counter(keys)
@@ -57,7 +57,8 @@ def _in_file(file: Path) -> list[Key]:
     return [(int(row["id"]), row.get("via", "")) for row in rows]
 
 
-def _in_database(file: Path) -> list[Key]:
+def in_database(file: Path) -> list[Key]:
+    """What a transactional sink has."""
     return [(int(number), via) for number, via in _rows(file, "SELECT id, via FROM delivered")]
 
 
@@ -105,7 +106,7 @@ class Oracle:
                 code = run.report["exit_code"]
             too_early = by_signal and not run.report_file.exists()  # before the run could begin
             _check(code in (0, 1, 3) or too_early, f"exit code {code}")
-        _check("Traceback" not in told, "a traceback on standard error")
+        _check("Traceback" not in told or _interrupted_at_start(run, told), "a traceback on standard error")
         now = look(self._drawing, self._store.directory, self._state)
         self._nothing_lost_of(sorted(self._breaks[-1]), now, "is committed, and not delivered")
         self._repeated(now)
@@ -167,6 +168,12 @@ class Oracle:
             committed = self._breaks[-1]
             late = {n for counts in now.delivered.values() for n, _ in counts} - committed - self.expired
             _check(not late, f"a clean end, and delivered rows are not committed: {_some(late)}")
+
+
+def _interrupted_at_start(run: EtlRun, told: str) -> bool:
+    """SIGINT came while Python was still importing: before `etl` had said its first line, or could handle it."""
+    begun = run.report_file.exists() or "state in" in told
+    return not begun and told.rstrip().endswith("KeyboardInterrupt")
 
 
 def _some(items: object) -> str:

@@ -13,10 +13,11 @@ from pathlib import Path
 from etlcore_sls.emulator import Emulator
 
 from tests.chaos.drawing import Drawing
-from tests.chaos.oracle import Broken, Oracle
+from tests.chaos.oracle import Broken, Oracle, in_database
 from tests.e2e.support import GROUP, LOGSTORE, PATIENCE, PROJECT, EtlRun, Store
 
 HERE = Path(__file__).parent
+AHEAD = 3.0  # seconds
 TIMEOUT = 60  # seconds that the group waits for a consumer: on the emulator's clock, which is moved on
 
 
@@ -41,6 +42,7 @@ class Scene:
 
     def __init__(self, seed: int, store: Store, *, state: Path | None = None, mutation: str | None = None) -> None:
         self.dice = random.Random(f"moments {seed}")
+        self._commits = random.Random(f"commits {seed}")
         self.store = store
         self.drawing = Drawing(seed)
         self.state = state or store.directory / "state"
@@ -74,8 +76,11 @@ class Scene:
     def _round(self, number: int) -> None:
         self.disturbed = False
         self._order_faults()
+        held = self._hold_commits()
         run = self.start(f"run-{number}")
         self._some_moment(run)
+        if held:
+            self._until_ahead(run)
         for _ in range(self.dice.randint(0, 2)):
             what = self.dice.choice([self._evict, self._clock, self._pause, self._expire, self._order_faults])
             what(run)
@@ -127,6 +132,25 @@ class Scene:
                 control.fault("cut", operation, count=count)
             else:
                 control.fault("cut", operation, count=count, point="after", response_bytes=0)
+
+    def _hold_commits(self) -> bool:
+        """Before some runs into a transactional sink: no commit reaches the service, so the sink is far ahead of it.
+
+        Otherwise a kill would have to hit the moment between a transaction and the commit behind it.
+        """
+        if self.drawing.exact is None or self._commits.random() < 0.4:
+            return False
+        self._tell("no commit reaches the service")
+        self.disturbed = True
+        self.store.control.fault("error", "update_checkpoint", status=503, code="ServerBusy")
+        return True
+
+    def _until_ahead(self, run: EtlRun) -> None:
+        """Give the transactional sink some time for rows of this run; there may be none for it."""
+        file = self.store.directory / f"{self.drawing.exact}.db"
+        before, patience = len(in_database(file)), time.monotonic() + AHEAD
+        while len(in_database(file)) == before and run.process.poll() is None and time.monotonic() < patience:
+            time.sleep(0.02)
 
     def _lose_shards(self, how: str, act: Callable[[], object]) -> None:
         self._tell(how)
