@@ -63,8 +63,8 @@ def try_out(pipeline: Pipeline, given: Mapping[str, Batch | Sequence[Row]]) -> O
 
     ``given`` has rows for stages by name: a source reads them instead of what it would read; to a transform or a sink
     they come instead of what the stages above would send. Every sink only remembers what it is given. A stage keeps its
-    workers, queues and policies. Raises TrialError for names that are not there, and BrokenPlugin as a run does; how a
-    stage failed is in the report.
+    workers, queues and policies. How a stage failed is in the report. Raises TrialError for names that are not there,
+    and BrokenPlugin as a run does.
     """
     from etlcore.runtime.execution import execute
     from etlcore.state import Selection, StateStore
