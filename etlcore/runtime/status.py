@@ -92,7 +92,7 @@ def _stage(run: Run, node: Node) -> StageStatus:
 
 
 def late_stage(run: Run) -> Late | None:
-    """The last stage from the source down that still has rows: what is upstream of it waits for it."""
+    """The last stage from the source down that still has rows and workers: what is upstream of it waits for it."""
     now = run.primitives.now()
     found: Late | None = None
     for node in run.graph:
@@ -101,7 +101,7 @@ def late_stage(run: Run) -> Late | None:
         workers = [w for w in run.workers if w.host is host and not w.ended]
         held = sum(w.account.held for w in workers)
         queued = channel.rows if channel is not None else 0
-        if held + queued == 0:
+        if not workers or held + queued == 0:  # without workers nobody will take what is left: nothing waits for it
             continue
         since = [w.account.since for w in workers if w.account.since is not None]
         if channel is not None and channel.oldest is not None:

@@ -411,8 +411,9 @@ def test_a_file_that_may_not_grow_is_told_as_well(place: Any) -> None:
     def quota() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
-    done = etl(place, "run", "p.yaml", preexec_fn=quota)
+    done = etl(place, "run", "p.yaml", "--timeout", "4", preexec_fn=quota)
     assert done.returncode == 1, done.stderr
+    assert "draining: waiting for in (1 worker busy, in commit); " in done.stderr, "and not for the stage that failed"
     assert "start again: nothing is lost" in done.stderr
     assert "Traceback" not in done.stderr
     assert place.run("p.yaml")[0] == 0
