@@ -84,8 +84,8 @@ class ChannelModel(RuleBasedStateMachine):
     patience = 60.0
     """Seconds that a waiting worker may take to go on, on however slow a machine."""
 
-    @initialize(rows=st.integers(1, 9), size=st.integers(1, 12), lanes=st.integers(1, 3))
-    def build(self, rows: int, size: int, lanes: int) -> None:
+    @initialize(rows=st.integers(1, 9), size=st.integers(1, 12), lanes=st.integers(1, 3), workers=st.integers(0, 3))
+    def build(self, rows: int, size: int, lanes: int, workers: int) -> None:
         self.each = self.batch([0]).nbytes
         # In halves of a row, so that the bound falls between two rows as well as on one.
         self.bounds = Queue(rows=rows, bytes=max(1, size * self.each // 2))
@@ -108,6 +108,9 @@ class ChannelModel(RuleBasedStateMachine):
         self.numbers: list[int] = []
         self.positions: dict[int, Rows] = {}
         self.position_of: dict[int, int] = {}
+        for number in range(workers):
+            self.add_sender()
+            self.add_receiver(number)
 
     def teardown(self) -> None:
         if hasattr(self, "channel"):
@@ -153,9 +156,16 @@ class ChannelModel(RuleBasedStateMachine):
             self.queued[lane].append((number, self.clock.time))
             self.entered += 1
 
-    def took(self, lane: int, take: Take, taken: tuple[int, Packet]) -> None:
-        """A receiver got something: it must be the first rows of its lane, as many as it asked for."""
-        number, packet = taken
+    def received(self, lane: int, take: Take, call: Waiting) -> None:
+        """A receiver did not wait (any more): it must have got the first rows of its lane, or been told why not."""
+        if self.abandoned or self.broken:
+            assert isinstance(call.error, Abandoned)
+            return
+        if not self.queued[lane]:
+            assert isinstance(call.error, EndOfChannel)
+            return
+        assert call.error is None
+        number, packet = call.result
         waiting = [row for row, _ in self.queued[lane]]
         got = numbers_of(packet)
         assert got == waiting[: len(got)]
@@ -192,7 +202,7 @@ class ChannelModel(RuleBasedStateMachine):
         sender.close()
         sender.close()
         with pytest.raises(RuntimeError, match="sender is closed"):
-            sender.send(Packet(self.batch([0]), ()))
+            sender.send(Packet(self.batch([0]), ()), timeout=0)
 
     @precondition(lambda self: len(self.receivers) < 4)
     @rule(pick=PICK)
@@ -208,7 +218,7 @@ class ChannelModel(RuleBasedStateMachine):
         receiver.close()
         receiver.close()
         with pytest.raises(RuntimeError, match="receiver is closed"):
-            receiver.receive(Take())
+            receiver.poll(Take(), None, timeout=0)
 
     @rule(which=st.integers(0, 60))
     def end(self, which: int) -> None:
@@ -246,16 +256,12 @@ class ChannelModel(RuleBasedStateMachine):
     @rule(take=TAKES, pick=PICK)
     def receive(self, take: Take, pick: int) -> None:
         lane, receiver = self.receivers[pick % len(self.receivers)]
-        if self.abandoned or self.broken:
-            with pytest.raises(Abandoned):
-                receiver.receive(take, self.account)
-        elif self.queued[lane]:
-            self.took(lane, take, receiver.receive(take, self.account))
-        elif self.sender_count():
+        if self.sender_count() and not (self.abandoned or self.broken or self.queued[lane]):
             assert receiver.poll(take, self.account, 0) is None
-        else:
-            with pytest.raises(EndOfChannel):
-                receiver.receive(take, self.account)
+            return
+        call = Waiting(lambda: receiver.receive(take, self.account))
+        assert call.ended(self.patience), "a receiver waits, though it need not"
+        self.received(lane, take, call)
 
     @rule()
     def ask_for_room(self) -> None:
@@ -314,20 +320,13 @@ class ChannelModel(RuleBasedStateMachine):
         return self.abandoned or self.nobody_receives()
 
     def receiver_goes_on(self, waiting: WaitingReceiver) -> None:
-        told = self.abandoned or self.broken
-        if not told and not self.queued[waiting.lane] and self.sender_count():
+        if self.sender_count() and not (self.abandoned or self.broken or self.queued[waiting.lane]):
             self.wait_until(lambda seen: seen.waiting_receivers == 1)
             return
         assert waiting.call.ended(self.patience), "a receiver waits for ever"
         self.receiving = None
         self.receivers.append((waiting.lane, waiting.receiver))
-        if told:
-            assert isinstance(waiting.call.error, Abandoned)
-        elif self.queued[waiting.lane]:
-            assert waiting.call.error is None
-            self.took(waiting.lane, waiting.take, waiting.call.result)
-        else:
-            assert isinstance(waiting.call.error, EndOfChannel)
+        self.received(waiting.lane, waiting.take, waiting.call)
 
     def sender_goes_on(self, waiting: WaitingSender) -> None:
         if not self.sender_is_told():

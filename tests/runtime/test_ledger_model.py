@@ -22,6 +22,8 @@ from tests.runtime.effort import examples
 
 ROWS = st.integers(1, 5)
 READERS = {"source": ["transform", "buffer", "sink"], "transform": ["sink", "buffer"], "buffer": ["sink"], "sink": []}
+PICK = st.integers(0, 11)
+"""Which one of those there are."""
 WORKING = st.sampled_from(["transform", "buffer"])
 
 
@@ -39,13 +41,15 @@ class Worker:
 
 
 class LedgerModel(RuleBasedStateMachine):
-    @initialize()
-    def build(self) -> None:
+    @initialize(batches=st.lists(ROWS, max_size=3))
+    def build(self, batches: list[int]) -> None:
         self.ledger = Ledger()
         self.tracker = Tracker()
         self.workers = {name: Worker(self.ledger.account(name, buffers=name == "buffer")) for name in READERS}
         self.queues: dict[str, list[Packet]] = {name: [] for name in READERS}
         self.frozen = False
+        for rows in batches:
+            self.read(rows)
 
     # Rows come in, and go on
 
@@ -72,12 +76,12 @@ class LedgerModel(RuleBasedStateMachine):
         worker.to_send += zip(readers, copies, strict=True)
         worker.sums["copied"] += len(packet) * (len(readers) - 1)
 
-    @rule(name=st.sampled_from(["source", "transform", "buffer"]), pick=st.integers(0, 5), rows=ROWS)
-    def send(self, name: str, pick: int, rows: int) -> None:
+    @precondition(lambda self: any(worker.to_send for worker in self.workers.values()))
+    @rule(which=PICK, pick=PICK, rows=ROWS)
+    def send(self, which: int, pick: int, rows: int) -> None:
         """A channel takes some rows, or all."""
-        worker = self.workers[name]
-        if not worker.to_send:
-            return
+        able = [worker for worker in self.workers.values() if worker.to_send]
+        worker = able[which % len(able)]
         reader, packet = worker.to_send.pop(pick % len(worker.to_send))
         if rows < len(packet):
             packet, rest = packet.split(rows)
@@ -86,11 +90,16 @@ class LedgerModel(RuleBasedStateMachine):
         worker.sums["sent"] += len(packet)
         self.queues[reader].append(packet)
 
-    @rule(name=st.sampled_from(["transform", "buffer", "sink"]))
-    def take(self, name: str) -> None:
+    def able_to_take(self) -> list[str]:
+        idle = [name for name, worker in self.workers.items() if name == "buffer" or not worker.kept]
+        return [name for name in idle if self.queues[name] and not self.workers[name].to_send]
+
+    @precondition(lambda self: self.able_to_take())
+    @rule(which=PICK)
+    def take(self, which: int) -> None:
+        able = self.able_to_take()
+        name = able[which % len(able)]
         worker = self.workers[name]
-        if not self.queues[name] or worker.to_send or (worker.kept and name != "buffer"):
-            return
         packet = self.queues[name].pop(0)
         ChannelAccount(worker.account, name).took(packet)
         worker.sums["entered"] += len(packet)
@@ -141,7 +150,7 @@ class LedgerModel(RuleBasedStateMachine):
             worker.sums["dead"] += dead
 
     @precondition(lambda self: self.workers["buffer"].kept)
-    @rule(pick=st.integers(0, 5))
+    @rule(pick=PICK)
     def release(self, pick: int) -> None:
         worker = self.workers["buffer"]
         packet = worker.kept[pick % len(worker.kept)]

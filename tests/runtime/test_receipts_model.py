@@ -28,8 +28,10 @@ PICK = st.integers(0, 23)
 """Which one of those there are."""
 PICKS = st.lists(PICK, min_size=1, max_size=4)
 PARTITIONS = st.sampled_from(["p", "q"])
-MARKS = st.lists(st.integers(0, 4), min_size=1, max_size=5)
-"""How many rows each position of a batch has."""
+FAILS = st.integers(0, 7).map(lambda number: number == 7)
+"""Seldom, because what is lost holds its partition back for good."""
+BATCHES = st.tuples(PARTITIONS, st.lists(st.sampled_from([1, 1, 2, 3, 4, 0]), min_size=1, max_size=5))
+"""Of which partition, and how many rows each position of a batch has."""
 
 
 @dataclass(eq=False)
@@ -74,8 +76,8 @@ class ReceiptsModel(RuleBasedStateMachine):
 
     vouched = False
 
-    @initialize()
-    def build(self) -> None:
+    @initialize(batches=st.lists(BATCHES, min_size=2, max_size=6))
+    def build(self, batches: list[tuple[str, list[int]]]) -> None:
         self.tracker = Tracker(vouched=self.vouched)
         self.moving: list[Moving] = []
         """Packets that somebody can do something with."""
@@ -89,9 +91,9 @@ class ReceiptsModel(RuleBasedStateMachine):
         self.committed: dict[str, int] = {}
         self.said: dict[str, int] = {}
         """The positions that the transactional sink says it has."""
-        self.asked: dict[str, Any] | None = None
-        """What somebody is about to commit."""
         self.frozen_at: tuple[dict[str, Any], int] | None = None
+        for partition, marks in batches:
+            self.read((partition, marks), True)
 
     # The model
 
@@ -121,9 +123,10 @@ class ReceiptsModel(RuleBasedStateMachine):
 
     # Rows come in
 
-    @rule(partition=PARTITIONS, marks=MARKS, named=st.booleans())
-    def read(self, partition: str, marks: list[int], named: bool) -> None:
+    @rule(batch=BATCHES, named=st.integers(0, 4).map(bool))
+    def read(self, batch: tuple[str, list[int]], named: bool) -> None:
         """A batch of a source: so many rows for each position, or rows without any."""
+        partition, marks = batch
         rows: list[Row] = []
         segments: list[Segment] = []
         for count in marks:
@@ -178,19 +181,21 @@ class ReceiptsModel(RuleBasedStateMachine):
     # Rows come to their end, or become others
 
     @precondition(lambda self: self.moving)
-    @rule(pick=PICK)
-    def settle(self, pick: int) -> None:
+    @rule(picks=PICKS)
+    def settle(self, picks: list[int]) -> None:
         """Delivered, buried or filtered: that is all the same to a receipt."""
-        self.take(pick).packet.settle()
+        for moving in self.take_some(picks):
+            moving.packet.settle()
 
     @precondition(lambda self: self.moving)
-    @rule(pick=PICK)
-    def fail(self, pick: int) -> None:
+    @rule(pick=PICK, fails=FAILS)
+    def fail(self, pick: int, fails: bool) -> None:
         """An exception settles nothing."""
-        self.lost.append(self.take(pick))
+        if fails:
+            self.lost.append(self.take(pick))
 
     @precondition(lambda self: self.moving)
-    @rule(pick=PICK, made=st.lists(st.integers(1, 5), max_size=3), fails=st.booleans())
+    @rule(pick=PICK, made=st.lists(st.integers(1, 5), max_size=3), fails=FAILS)
     def transform(self, pick: int, made: list[int], fails: bool) -> None:
         """Some batches are made of a packet, perhaps none; ``fails``: and then there is an exception."""
         moving = self.take(pick)
@@ -233,19 +238,15 @@ class ReceiptsModel(RuleBasedStateMachine):
 
     # Positions are committed
 
-    @rule()
-    def begin_to_commit(self) -> None:
-        self.asked = self.tracker.advanced()
-
-    @precondition(lambda self: self.asked is not None)
-    @rule(fails=st.booleans())
-    def end_commit(self, fails: bool) -> None:
-        """In the meantime more may have been settled."""
-        asked, self.asked = self.asked, None
-        assert asked is not None
+    @rule(meanwhile=st.lists(PICK, max_size=3), fails=st.booleans())
+    def commit(self, meanwhile: list[int], fails: bool) -> None:
+        """While a source commits, more is settled; and it may fail."""
+        asked = self.tracker.advanced()
+        for moving in self.take_some(meanwhile):
+            moving.packet.settle()
         if not fails:
             self.tracker.committed(asked)
-            self.committed.update({p: at for p, at in asked.items() if self.issued[p]})
+            self.committed.update(asked)
 
     @precondition(lambda self: self.vouched)
     @rule(only=st.sampled_from(["p", "q", "both"]))
@@ -265,7 +266,6 @@ class ReceiptsModel(RuleBasedStateMachine):
         self.others += self.issued[partition]
         self.issued[partition] = []
         self.committed.pop(partition, None)
-        self.asked = None
 
     @rule(which=st.integers(0, 60))
     def freeze(self, which: int) -> None:
@@ -301,8 +301,6 @@ class ReceiptsModel(RuleBasedStateMachine):
             assert self.tracker.unvouched() == {p: at for p, at in reached.items() if self.said.get(p) != at}
             reached = dict(self.said)
         assert self.tracker.advanced() == {p: at for p, at in reached.items() if self.committed.get(p) != at}
-        for partition, at in (self.asked or {}).items():
-            assert at <= reached[partition]
 
     def the_standing_is_right(self) -> None:
         standing = self.tracker.standing()
