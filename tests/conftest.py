@@ -13,6 +13,13 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Here and not in ``tests/chaos``: options of a directory further down are unknown where the whole suite is run."""
+    default = 20 if os.environ.get("CI") == "true" else 3
+    parser.addoption("--seeds", type=int, default=default, help="chaos: how many seeds (3; 20 where CI=true)")
+    parser.addoption("--first-seed", type=int, default=0, help="chaos: the first seed; a failing one is replayed so")
+
+
 @dataclass(frozen=True)
 class Site:
     """A directory of installed distributions, as pip leaves them: modules, and metadata beside them."""
