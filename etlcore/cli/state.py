@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from etlcore.state.lock import Holder
 
 _MOST = 20  # partitions of a pipeline that are shown
+_BACK = 200  # runs in which positions are looked for that are not kept here: all that the history has
 
 
 @click.group(cls=Ordered)
@@ -63,13 +64,26 @@ def _look(store: StateStore, pipeline: str, most: int) -> _Known:
     from etlcore.state import Selection, holder_of
 
     counts = store.count_letters(Selection(pipeline=pipeline))
+    runs = store.runs(pipeline, max(most, _BACK))
     return _Known(
         pipeline=pipeline,
         holder=holder_of(store.directory, pipeline),
         positions=store.stored_positions(pipeline),
         dead_letters={stage: count for (_, stage), count in counts.items()},
-        runs=store.runs(pipeline, most),
+        runs=runs[:most],
+        committed=_committed(runs),
     )
+
+
+def _committed(runs: list[RunRecord]) -> dict[tuple[str, str], Any]:
+    """What runs committed, the newest first: a run that had nothing to do, or one partition, tells of no others."""
+    found: dict[tuple[str, str], Any] = {}
+    for run in runs:
+        if run.kind == "run":
+            for stage, about in (run.committed or {}).items():
+                for partition, position in (about["positions"] or {}).items():
+                    found.setdefault((stage, partition), position)
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,8 @@ class _Known:
     positions: list[StoredPosition]
     dead_letters: dict[str, int]
     runs: list[RunRecord]
+    committed: dict[tuple[str, str], Any]
+    """``{(stage, partition): position}``: the last that is known of where its sources keep their positions."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -94,6 +110,10 @@ class _Known:
                     "time": position.time.isoformat(),
                 }
                 for position in self.positions
+            ],
+            "committed": [
+                {"stage": stage, "partition": partition, "position": position}
+                for (stage, partition), position in self.committed.items()
             ],
             "dead_letters": self.dead_letters,
             "runs": [self._run_to_json(run) for run in self.runs],
@@ -127,24 +147,15 @@ class _Known:
             yield "  positions:"
             rows.insert(0, ["stage", "partition", "committed", "position"])
         else:
-            rows = [[stage, name, dumps(value)] for stage, name, value in self._committed_elsewhere()]
+            rows = [[stage, name, dumps(value)] for (stage, name), value in self.committed.items()]
             if not rows:
                 yield "  positions: none"
                 return
-            yield "  positions: none kept here; the last run that ended left"
+            yield "  positions: none kept here; the last runs committed"
             rows.insert(0, ["stage", "partition", "position"])
         yield from table(rows[: _MOST + 1], indent="    ")
         if len(rows) > _MOST + 1:
             yield f"    and {len(rows) - _MOST - 1:,} more partitions: --json shows all"
-
-    def _committed_elsewhere(self) -> Iterator[tuple[str, str, Any]]:
-        """What the last run committed to where its sources keep their positions: ``(stage, partition, position)``."""
-        for run in self.runs:
-            if run.committed is not None and run.kind == "run":
-                for stage, found in run.committed.items():
-                    for partition, position in (found["positions"] or {}).items():
-                        yield stage, partition, position
-                return
 
     def _run(self, run: RunRecord) -> list[str]:
         balance = run.balance or {}

@@ -213,7 +213,7 @@ def test_positions_that_a_source_keeps_itself_are_shown_from_the_last_run(place:
 
             class Own(Source):
                 def read(self):
-                    for n in range(30):
+                    for n in range(int((self.context.directory / "parts").read_text())):
                         yield Batch.from_rows([{"n": 0}], position=Position(f"part {n:02}", f"at {n}"))
 
                 def commit(self, positions):
@@ -223,12 +223,16 @@ def test_positions_that_a_source_keeps_itself_are_shown_from_the_last_run(place:
     )
     place.env["PYTHONPATH"] = str(site.path)
     place.write("p.yaml", pipeline("gate").replace('generate, with: {rows: 5, batch: 1, fields: {n: "{id}"}}', "own"))
-    code, _, err = place.run("p.yaml")
-    assert code == 0, err
-    lines = etl(place, "state", "show", "p.yaml").stdout.splitlines()
-    assert lines[4] == "  positions: none kept here; the last run that ended left"
-    assert lines[6].split(None, 1) == ["in", 'part 00    "at 0"']
-    assert "    and 10 more partitions: --json shows all" in lines
+    for parts in ("30", "0"):  # a run that has nothing to do commits nothing
+        place.write("parts", parts)
+        code, _, err = place.run("p.yaml")
+        assert code == 0, err
+        for arguments in ([], ["--runs", "0"]):
+            lines = etl(place, "state", "show", "p.yaml", *arguments).stdout.splitlines()
+            assert lines[4] == "  positions: none kept here; the last runs committed"
+            assert lines[6].split(None, 1) == ["in", 'part 00    "at 0"']
+            assert "    and 10 more partitions: --json shows all" in lines
+        assert len(shown(place, "--runs", "0")["committed"]) == 30
     done = etl(place, "state", "reset", "p.yaml", "--to", "end", "--yes")
     assert done.returncode == 2
     assert "stage in: its source keeps its positions itself, and etlcore cannot move them" in done.stderr

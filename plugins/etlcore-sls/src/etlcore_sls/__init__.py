@@ -28,4 +28,4 @@ def etl_components() -> Iterator[Component]:
 
 @hookimpl
 def etl_commands() -> Iterator[Command]:
-    yield Command("sls", target="etlcore_sls.cli:sls", summary="An SLS emulator for this machine.")
+    yield Command("sls", target="etlcore_sls.cli:sls", summary="An SLS emulator for this machine")
