@@ -10,6 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from etlcore.api import Pipeline as Pipeline
+    from etlcore.api import RunFailed as RunFailed
+    from etlcore.api import check as check
+    from etlcore.api import load as load
+    from etlcore.api import run as run
     from etlcore.batch import Batch as Batch
     from etlcore.batch import Position as Position
     from etlcore.components import Context as Context
@@ -33,16 +38,21 @@ _HOMES = {
     "Command": "etlcore.plugins",
     "Component": "etlcore.plugins",
     "Context": "etlcore.components",
+    "Pipeline": "etlcore.api",
     "Position": "etlcore.batch",
     "Reject": "etlcore.components",
     "RetryAfter": "etlcore.components",
     "RowTransform": "etlcore.components",
     "RowsFailed": "etlcore.components",
+    "RunFailed": "etlcore.api",
     "SecretScheme": "etlcore.plugins",
     "Sink": "etlcore.components",
     "Source": "etlcore.components",
     "TransactionalSink": "etlcore.components",
     "Transform": "etlcore.components",
+    "check": "etlcore.api",
+    "load": "etlcore.api",
+    "run": "etlcore.api",
     "hookimpl": "etlcore.plugins",
 }
 
@@ -51,18 +61,23 @@ __all__ = [
     "Command",
     "Component",
     "Context",
+    "Pipeline",
     "Position",
     "Reject",
     "RetryAfter",
     "RowTransform",
     "RowsFailed",
+    "RunFailed",
     "SecretScheme",
     "Sink",
     "Source",
     "TransactionalSink",
     "Transform",
     "__version__",
+    "check",
     "hookimpl",
+    "load",
+    "run",
 ]
 
 

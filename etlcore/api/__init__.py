@@ -1,0 +1,10 @@
+"""What the command line does, as calls that return values: for notebooks, scripts and programs of one's own."""
+
+from __future__ import annotations
+
+from etlcore.api.pipeline import Pipeline, check, load, run
+from etlcore.api.running import Ran, RunFailed
+from etlcore.api.stepping import Step
+from etlcore.api.table import Table
+
+__all__ = ["Pipeline", "Ran", "RunFailed", "Step", "Table", "check", "load", "run"]

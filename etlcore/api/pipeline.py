@@ -1,0 +1,259 @@
+"""A pipeline in Python: out of a file, or built in code; checked, explained, drawn, tried out and run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from etlcore.api.local import LocalPlugins
+from etlcore.api.running import Ran, RunFailed, run_checked
+from etlcore.api.stepping import Step
+from etlcore.api.table import Table
+from etlcore.plugins.records import Kind
+
+if TYPE_CHECKING:
+    from etlcore.batch import Batch, Row
+    from etlcore.explain import StagePlan, Way
+    from etlcore.runtime.run import Run
+    from etlcore.spec import Problem, model
+    from etlcore.state import DeadLetter, StoredPosition
+    from etlcore.trial import Outcome
+
+StrPath = str | os.PathLike[str]
+
+
+def load(file: StrPath, *, environ: Mapping[str, str] | None = None) -> Pipeline:
+    """The pipeline of a file. ``environ`` stands in for the process's environment. Raises SpecError."""
+    from etlcore.spec import load as read
+
+    plugins = LocalPlugins()
+    return Pipeline._of(read(file, plugins=plugins, environ=environ), plugins)
+
+
+def check(file: StrPath, *, environ: Mapping[str, str] | None = None) -> list[Problem]:
+    """Everything that is wrong with a file, each with its place, what is wrong, and the next step."""
+    from etlcore.spec import SpecError
+
+    try:
+        load(file, environ=environ)
+    except SpecError as error:
+        return list(error.problems)
+    return []
+
+
+def run(
+    file: StrPath,
+    *,
+    state: StrPath | None = None,
+    environ: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+    watch: Callable[[Run], None] | None = None,
+) -> Ran:
+    """Run a pipeline file to its end, as `etl run` does; see `Pipeline.run`. Raises SpecError as well."""
+    return load(file, environ=environ).run(state=state, timeout=timeout, check=check, watch=watch)
+
+
+class Pipeline:
+    """A pipeline. Made by `load`, or empty by its name and filled with `source`, `transform` and `sink`:
+
+    pipeline = Pipeline("words").source("texts", rows).transform("counted", count).sink("out", "console")
+    """
+
+    def __init__(self, name: str, *, directory: StrPath = ".", **settings: Any) -> None:
+        """``settings`` are further keys of a pipeline file, such as ``shutdown={"timeout": "5s"}``.
+
+        Relative paths in options are relative to ``directory``, and the state is kept in its ``.etl``.
+        """
+        self.name = name
+        self._directory = Path(directory)
+        self._document: dict[str, Any] = {"name": name, **settings, "stages": {}}
+        self._plugins = LocalPlugins()
+        self._checked: model.Pipeline | None = None
+
+    @classmethod
+    def _of(cls, checked: model.Pipeline, plugins: LocalPlugins) -> Pipeline:
+        made = cls(checked.name, directory=checked.directory)
+        made._plugins = plugins
+        made._checked = checked
+        made._document = {}
+        return made
+
+    # -- built in code ----------------------------------------------------------------------------------------------
+
+    def source(self, name: str, component: Any, /, options: Mapping[str, Any] | None = None, **keys: Any) -> Pipeline:
+        """Add a source: the name of a component, a Source class, rows, or a function that yields rows.
+
+        ``options`` is what stands under ``with:``; ``keys`` are the other keys of a stage (``workers=4``; ``from_`` for
+        ``from``). Returns the pipeline. Raises TypeError for what can be no source, and ValueError for a name that is
+        taken or when the pipeline is out of a file.
+        """
+        return self._add("source", name, component, options, keys)
+
+    def transform(
+        self, name: str, component: Any, /, options: Mapping[str, Any] | None = None, **keys: Any
+    ) -> Pipeline:
+        """Add a transform: the name of a component, a Transform class, or a function of a row."""
+        return self._add("transform", name, component, options, keys)
+
+    def sink(self, name: str, component: Any, /, options: Mapping[str, Any] | None = None, **keys: Any) -> Pipeline:
+        """Add a sink: the name of a component, a Sink class, a list to append the rows to, or a function of rows."""
+        return self._add("sink", name, component, options, keys)
+
+    def _add(self, kind: Kind, name: str, component: Any, options: Mapping[str, Any] | None, keys: Any) -> Pipeline:
+        if not self._document:
+            raise ValueError(f"{self.name} is out of a file: add the stage there")
+        stages = self._document["stages"]
+        if name in stages:
+            raise ValueError(f"there is a stage `{name}` already")
+        named = component if isinstance(component, str) else self._plugins.add(kind, component)
+        stage: dict[str, Any] = {kind: named, **{key.removesuffix("_"): value for key, value in keys.items()}}
+        if options:
+            stage["with"] = dict(options)
+        stages[name] = stage
+        self._checked = None
+        return self
+
+    def to_yaml(self) -> str:
+        """The pipeline as a file. Raises ValueError when it came out of one, or has parts that no file can name."""
+        if not self._document:
+            raise ValueError(f"{self.name} is out of a file already")
+        own = [name for name, stage in self._document["stages"].items() if self._is_own(stage)]
+        if own:
+            raise ValueError(f"stage `{own[0]}` is made of a part of this program: a file cannot name it")
+        return self._text()
+
+    def _is_own(self, stage: Mapping[str, Any]) -> bool:
+        return any(self._plugins.owns(str(stage[kind])) for kind in ("source", "transform", "sink") if kind in stage)
+
+    def _text(self) -> str:
+        import yaml
+
+        try:
+            return yaml.safe_dump(self._document, sort_keys=False, allow_unicode=True, width=100)
+        except yaml.representer.RepresenterError as error:
+            wrong = error.args[-1]
+            raise TypeError(f"an option is a {type(wrong).__name__}, which no file can hold: {wrong!r:.80}") from None
+
+    # -- checked ----------------------------------------------------------------------------------------------------
+
+    @property
+    def checked(self) -> model.Pipeline:
+        """The pipeline as the runtime takes it. Raises SpecError with everything that is wrong."""
+        if self._checked is None:
+            from etlcore.spec import load_text
+
+            file = str(self._directory / f"{self.name}.yaml")
+            self._checked = replace(load_text(self._text(), file=file, plugins=self._plugins), file=None)
+        return self._checked
+
+    @property
+    def stages(self) -> list[str]:
+        """The names of the stages, in order."""
+        return [stage.name for stage in self.checked.stages]
+
+    def explain(self) -> list[Way]:
+        """What each way from a source to a sink guarantees, why, and what each kind of end costs."""
+        from etlcore.explain import explain
+
+        return explain(self.checked)
+
+    def plan(self) -> list[StagePlan]:
+        """How each stage will run."""
+        from etlcore.explain import plan
+
+        return plan(self.checked)
+
+    def graph(self, form: Literal["text", "mermaid", "svg"] = "text") -> str:
+        """The graph, drawn."""
+        from etlcore import draw
+
+        return {"text": draw.text, "mermaid": draw.mermaid, "svg": draw.svg}[form](self.checked)
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {self.name}: {' '.join(self._names()) or 'no stages'}>"
+
+    def _names(self) -> Iterator[str]:
+        yield from self._document["stages"] if self._document else self.stages
+
+    def _repr_svg_(self) -> str:
+        return self.graph("svg")
+
+    # -- tried out and run ------------------------------------------------------------------------------------------
+
+    def try_out(self, given: Mapping[str, Batch | Sequence[Row]]) -> Outcome:
+        """Run the part that given rows can come to, in the real runtime; nothing outside is read or written.
+
+        ``given`` has rows for stages by name. Raises SpecError, and TrialError for names that are not there.
+        """
+        from etlcore.trial import try_out
+
+        return try_out(self.checked, given)
+
+    def step(self, stage: str, rows: Batch | Sequence[Row] | Table | Step) -> Step:
+        """What one stage makes of rows; they may be those that the step before gave.
+
+        Raises RunFailed when the stage does, TrialError when there is no such stage, and SpecError.
+        """
+        from etlcore.trial import TrialError, try_out
+
+        given = rows.rows if isinstance(rows, Step) else rows
+        batch = given.batch if isinstance(given, Table) else given
+        checked = self.checked
+        found = next((it for it in checked.stages if it.name == stage), None)
+        if found is None:
+            raise TrialError(f"there is no stage `{stage}`: the stages are {', '.join(self.stages)}")
+        if found.kind == "source":
+            raise TrialError(f"stage `{stage}` is a source: it takes no rows")
+        outcome = try_out(replace(checked, stages=(replace(found, inputs=()),)), {stage: batch})
+        if outcome.report.exit_code:
+            raise RunFailed(Ran(outcome.report, checked, self._state(None)))
+        outputs = {name: batches for (_, name), batches in outcome.outputs.items() if name is not None}
+        main = outcome.written[stage] if found.kind == "sink" else outcome.outputs[stage, None]
+        return Step(stage, Table(main), {name: Table(it) for name, it in outputs.items()}, list(outcome.dead))
+
+    def run(
+        self,
+        *,
+        state: StrPath | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+        watch: Callable[[Run], None] | None = None,
+    ) -> Ran:
+        """Run to the end, and give the drain report. In the main thread Ctrl-C drains, and a second one abandons.
+
+        ``state`` is the state directory, by default ``.etl`` beside the file. ``timeout`` is how long a stop may take,
+        in seconds. ``watch`` is called several times a second. Raises RunFailed when the exit code is not 0 (unless
+        ``check`` is False), SpecError, PluginError, and StateError (also while another run has the pipeline).
+        """
+        checked = self.checked if timeout is None else replace(self.checked, shutdown_timeout=timeout)
+        ran = run_checked(checked, self._state(state), self._plugins, watch)
+        if check and not ran.ok:
+            raise RunFailed(ran)
+        return ran
+
+    # -- what is kept -----------------------------------------------------------------------------------------------
+
+    def _state(self, state: StrPath | None) -> Path:
+        return self._directory / ".etl" if state is None else Path(state)
+
+    def dead_letters(self, *, state: StrPath | None = None) -> list[DeadLetter]:
+        """The rows that stages refused, oldest first. Raises StateError."""
+        from etlcore.state import Selection, StateStore
+
+        if not self._state(state).is_dir():
+            return []
+        with StateStore(self._state(state)) as store:
+            return list(store.letters(Selection(self.name)))
+
+    def positions(self, *, state: StrPath | None = None) -> list[StoredPosition]:
+        """The positions that the state directory keeps; those of consumer groups are with the service."""
+        from etlcore.state import StateStore
+
+        if not self._state(state).is_dir():
+            return []
+        with StateStore(self._state(state)) as store:
+            return store.stored_positions(self.name)

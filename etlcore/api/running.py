@@ -1,0 +1,123 @@
+"""A run that is started from Python, and what it gives back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etlcore.plugins import Plugins
+    from etlcore.runtime.report import Report
+    from etlcore.runtime.run import Event, Run
+    from etlcore.runtime.status import Late
+    from etlcore.spec import model
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that has ended: the drain report, and how it reads."""
+
+    report: Report
+    pipeline: model.Pipeline
+    state: Path
+    """The state directory."""
+
+    @property
+    def exit_code(self) -> int:
+        """What `etl run` would have ended with."""
+        return self.report.exit_code
+
+    @property
+    def ok(self) -> bool:
+        """Everything that was read has come to its end."""
+        return self.exit_code == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``etl run --report`` writes it; without secrets."""
+        from etlcore.cli.view.document import document
+        from etlcore.cli.view.secrets import Mask
+
+        return document(self.report, Mask(self.pipeline))
+
+    def __str__(self) -> str:
+        from etlcore.cli.view.report import report_lines
+        from etlcore.cli.view.secrets import Mask
+
+        lines = "\n".join(line for line, _ in report_lines(self.report, self.pipeline, str(self.state)))
+        return Mask(self.pipeline).text(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+class RunFailed(Exception):
+    """A run ended with another exit code than 0; ``ran`` has the report."""
+
+    def __init__(self, ran: Ran) -> None:
+        super().__init__(str(ran))
+        self.ran = ran
+
+
+def run_checked(pipeline: model.Pipeline, state: Path, plugins: Plugins, watch: Callable[[Run], None] | None) -> Ran:
+    """Run a checked pipeline to its end, as `etl run` does. Raises StateError and PluginError."""
+    from etlcore.cli.view.secrets import Mask
+    from etlcore.runtime.execution import execute
+    from etlcore.state import StateStore, hold
+
+    mask = Mask(pipeline)
+    commands: SimpleQueue[str] = SimpleQueue()
+    with (
+        hold(state, pipeline.name, "run") as lock,
+        StateStore(state, mask=mask.text) as store,
+        _interrupts(commands),
+    ):
+        report = execute(pipeline, store, _Audience(watch), plugins=plugins, commands=commands, lock=lock)
+        ran = Ran(report, pipeline, state)
+        plugins.run_finished(ran.to_json())
+    return ran
+
+
+@contextmanager
+def _interrupts(commands: SimpleQueue[str]) -> Iterator[None]:
+    """While the block runs in the main thread, Ctrl-C (a notebook's "interrupt") drains, and a second one abandons."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        commands.put(signal.Signals(number).name)
+
+    former = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+class _Audience:
+    """Calls a function several times a second."""
+
+    def __init__(self, watch: Callable[[Run], None] | None) -> None:
+        self._watch = watch
+
+    def showing(self, run: Run) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def tick(self, run: Run) -> None:
+        if self._watch is not None:
+            self._watch(run)
+
+    def event(self, run: Run, event: Event) -> None: ...
+    def stopping(self, run: Run, timeout: float | None) -> None: ...
+    def late(self, run: Run, late: Late, left: float) -> None: ...
+    def abandoning(self, run: Run) -> None: ...
