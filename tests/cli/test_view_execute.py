@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from etlcore.runtime.execution import execute
 from etlcore.plugins import Plugins
+from etlcore.runtime.execution import execute
 from etlcore.spec import load_text
 from etlcore.state import StateStore
 
