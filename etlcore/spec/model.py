@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from etlcore.batch import Row
     from etlcore.components import Sink, Source, Transform
 
 Kind = Literal["source", "transform", "sink"]
@@ -99,6 +101,36 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A dead letter that a test expects."""
+
+    reason: str
+    """Contained in the letter's own."""
+    row: Mapping[str, Any] | None = None
+    """None: whichever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One of the ``tests:`` of a pipeline file: what is given to some stages, and what must come out of others."""
+
+    name: str
+    given: Mapping[str, Sequence[Row]]
+    """For a source what it reads; for another stage what comes to it, instead of what the stages above would send."""
+    expect: Mapping[Input, Sequence[Row]]
+    """For a sink what comes to it; for another stage what it puts out there."""
+    dead: Mapping[str, Sequence[Refusal]] = field(default_factory=dict)
+    """By stage. What is not here must not be: a stage refuses no other rows, nor does another stage any."""
+    in_order: bool = False
+    further_columns: bool = False
+    """Rows may have further columns beside those of the expected ones."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    pipeline: Pipeline | None = None
+    """The pipeline as ``environ`` makes it; None where there is none, and it is the one that the test belongs to."""
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """A whole pipeline: stages in the order of the file."""
 
@@ -110,3 +142,5 @@ class Pipeline:
     """The SHA-256 of the file's bytes, in hexadecimal."""
     shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT
     commit_interval: float = DEFAULT_COMMIT_INTERVAL
+    tests: tuple[Case, ...] = ()
+    """Where they were asked for; a run has no use for them."""

@@ -19,6 +19,7 @@ from etlcore.spec.fill import Filler
 from etlcore.spec.model import (
     DEFAULT_COMMIT_INTERVAL,
     DEFAULT_SHUTDOWN_TIMEOUT,
+    Case,
     Pipeline,
     Stage,
     Take,
@@ -26,18 +27,24 @@ from etlcore.spec.model import (
 from etlcore.spec.plugins import check_required, load_plugins
 from etlcore.spec.problems import Problem, SpecError
 from etlcore.spec.stages import Defaults, Draft, StageReader, read_queue, read_take
+from etlcore.spec.tests import Reread, read_tests
 
-_KEYS = ("name", "description", "stages", "defaults", "requires", "plugins", "shutdown", "commit")
-_MEANT = {"steps": "stages", "pipeline": "stages"}
+_KEYS = ("name", "description", "stages", "defaults", "requires", "plugins", "shutdown", "commit", "tests")
+_MEANT = {"steps": "stages", "pipeline": "stages", "test": "tests"}
 _SMALLEST = "the smallest one: stages: {numbers: {source: generate}, out: {sink: console}}"
-_NAME = re.compile(r"[^\W][\w .-]{0,99}")
+NAME = re.compile(r"[^\W][\w .-]{0,99}")
 
 
 def load(
-    path: str | os.PathLike[str], *, plugins: Plugins | None = None, environ: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    plugins: Plugins | None = None,
+    environ: Mapping[str, str] | None = None,
+    tests: bool = False,
 ) -> Pipeline:
     """The checked pipeline of a file; ``environ`` stands in for the process's environment.
 
+    ``tests`` says whether its ``tests:`` are wanted; otherwise they are not looked at, wrong as they may be.
     Raises SpecError with everything that is wrong.
     """
     file = os.fspath(path)
@@ -46,7 +53,7 @@ def load(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SpecError([Problem(None, f"{file}: cannot be read: {reason}", _other_file(file))]) from None
-    pipeline = load_text(decode(data, file), file=file, plugins=plugins, environ=environ)
+    pipeline = load_text(decode(data, file), file=file, plugins=plugins, environ=environ, tests=tests)
     return replace(pipeline, version=hashlib.sha256(data).hexdigest())
 
 
@@ -56,13 +63,18 @@ def load_text(
     file: str = "pipeline.yaml",
     plugins: Plugins | None = None,
     environ: Mapping[str, str] | None = None,
+    tests: bool = False,
 ) -> Pipeline:
     """As `load`, of a text; ``file`` is what messages call it and what relative paths are relative to."""
     document = read(text, file)
-    reader = _PipelineReader(
-        document, plugins or Plugins(), os.environ if environ is None else environ, FilePath(file).parent.resolve()
-    )
-    pipeline = reader.read()
+    plugins = plugins or Plugins()
+    environ = os.environ if environ is None else environ
+
+    def with_environ(own: Mapping[str, str]) -> Pipeline:
+        return load_text(text, file=file, plugins=plugins, environ={**environ, **own})
+
+    reader = _PipelineReader(document, plugins, environ, FilePath(file).parent.resolve())
+    pipeline = reader.read(with_environ if tests else None)
     if document.problems or pipeline is None:
         raise document.error()
     return pipeline
@@ -76,7 +88,8 @@ class _PipelineReader:
         self.directory = directory
         self.misread = False
 
-    def read(self) -> Pipeline | None:
+    def read(self, for_tests: Reread | None) -> Pipeline | None:
+        """The pipeline; with its tests where they are given a way to read it with another environment."""
         document = self.document
         self.misread = bool(document.problems)  # something may be missing that is in the file all the same
         if document.value is None and not document.problems:
@@ -101,6 +114,10 @@ class _PipelineReader:
         timeout = _below(found.get("shutdown"), "timeout", "30s")
         interval = _below(found.get("commit"), "interval", "1s")
         name = self._name(found.get("name"), top)
+        cases: tuple[Case, ...] = ()
+        if for_tests is not None and "tests" in found:
+            whole = drafts is not None and not document.problems
+            cases = read_tests(found["tests"], drafts or [], self.directory, for_tests if whole else None)
         if document.problems or drafts is None or name is None:
             return None
         return Pipeline(
@@ -110,22 +127,30 @@ class _PipelineReader:
             file=FilePath(document.file),
             shutdown_timeout=timeout or DEFAULT_SHUTDOWN_TIMEOUT,
             commit_interval=interval or DEFAULT_COMMIT_INTERVAL,
+            tests=cases,
         )
 
     def _filled(self, value: dict[str, Any]) -> dict[str, Any]:
-        """The values with ``${…}`` filled in, without the ``x-…`` keys, which hold anchors for other keys' use."""
+        """The values with ``${…}`` filled in, without the ``x-…`` keys, which hold anchors for other keys' use.
+
+        In tests nothing is filled in: what they say must not depend on where they are run.
+        """
         filler = Filler(self.document, self.plugins, self.environ, self.directory)
-        return {key: filler.fill(item, (key,)) for key, item in value.items() if not key.startswith("x-")}
+        return {
+            key: item if key == "tests" else filler.fill(item, (key,))
+            for key, item in value.items()
+            if not key.startswith("x-")
+        }
 
     def _name(self, value: Value | None, top: Value) -> str | None:
         """The pipeline's name: the file's, without its suffix, where it says nothing."""
         if value is not None:
             name = fields.text(value)
-            if name is not None and not _NAME.fullmatch(name):
+            if name is not None and not NAME.fullmatch(name):
                 value.wrong(f"`name` cannot be {value.shown()}", "use letters, digits, spaces and _ . -")
             return name
         name = FilePath(self.document.file).stem
-        if _NAME.fullmatch(name):
+        if NAME.fullmatch(name):
             return name
         top.wrong(f"the file's name `{name}` is no name for a pipeline", "add name: at the top of the file")
         return None

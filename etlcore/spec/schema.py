@@ -11,7 +11,7 @@ from typing import Any
 
 from etlcore.plugins import Component, PluginError, Plugins
 from etlcore.plugins.records import KINDS, Kind
-from etlcore.spec import schema_options
+from etlcore.spec import schema_options, schema_tests
 
 Schema = dict[str, Any]
 
@@ -24,6 +24,7 @@ _ABOUT: dict[str, str] = {
     "requires": "Distributions in versions that the pipeline was written for, as for pip: etlcore-sls>=0.1.",
     "shutdown": "How long a stop may take.",
     "commit": "How often positions are committed.",
+    "tests": "What is given to some stages and what must come out of others, by the test's name; for etl test.",
     "with": "The component's options.",
     "from": "The stage or stages that it takes its rows from: NAME, or NAME.OUTPUT for a named output.",
     "workers": "How many instances of the component work side by side.",
@@ -44,7 +45,7 @@ _OF_AN_INPUT = ("queue", "batch", "ordered", "key", "from", "on_error")
 def json_schema(plugins: Plugins, warn: Callable[[str], None]) -> Schema:
     """The schema of exactly the plugins that are installed. A plugin that is broken is a warning, and left out."""
     components = [component for component, _ in plugins.components(warn)]
-    definitions: dict[str, Schema] = {**schema_options.DEFINITIONS, **_flow()}
+    definitions: dict[str, Schema] = {**schema_options.DEFINITIONS, **schema_tests.DEFINITIONS, **_flow()}
     stage = _stage(components, definitions, plugins, warn)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -72,6 +73,7 @@ def json_schema(plugins: Plugins, warn: Callable[[str], None]) -> Schema:
             ),
             "shutdown": _about("shutdown", _object({"timeout": _ref("duration")})),
             "commit": _about("commit", _object({"interval": _ref("duration")})),
+            "tests": _about("tests", schema_tests.TESTS),
         },
         "definitions": {**definitions, "stage": stage},
     }
