@@ -13,6 +13,7 @@ OWN = {
     "explain": ("etlcore.cli.explain:explain", "Say what becomes of a row in any failure, and how stages run."),
     "graph": ("etlcore.cli.graph:graph", "Draw a pipeline, as text, Mermaid or SVG."),
     "plugins": ("etlcore.cli.plugins:plugins", "List what is installed; show a component's options."),
+    "new": ("etlcore.cli.new:new", "Begin a plugin package or a pipeline file."),
     "schema": ("etlcore.cli.schema:schema", "Write a JSON Schema of pipeline files, for editors."),
     "dead": ("etlcore.cli.dead:dead", "List, show, replay or purge the rows that stages refused."),
     "state": ("etlcore.cli.state:state", "Show what is kept between runs, or move positions."),

@@ -34,6 +34,7 @@ VERBS = {
     "state": DOCS / "dead-letters.md",
     "plugins": CONTRACT,
     "schema": FILE,
+    "new": DOCS / "first-plugin.md",
     "graph": FILE,
 }
 """Where a verb is described that `running.md` does not describe."""
