@@ -35,6 +35,28 @@ PIPELINE = """
       out: {{sink: sqlite, with: {{path: out.db, table: delivered}}}}
 """
 
+SLOW = '"stages.py:slow", options: {{seconds: "${{PAUSE:-0.001}}"}}'
+WAYS = """
+import threading
+from itertools import count
+from pathlib import Path
+
+seen = count()
+
+
+def hold(row, above):
+    if int(row["id"]) >= above:
+        Path(__file__).with_name("held").touch()
+        threading.Event().wait()
+    return row
+
+
+def fail(row):
+    if next(seen) == 200:
+        raise OSError("on purpose")
+    return row
+"""
+
 
 class Site:
     """A directory with a pipeline that ends in a table, and ever more rows for it: in a file, or in a logstore."""
@@ -136,18 +158,16 @@ def test_every_way_to_stop_leaves_each_row_once(site: Site) -> None:
     run.stop(signal.SIGTERM).ended(0)
     assert run.balance["delivered"] == site.count(), "what was read is delivered"
 
+    (site.path / "ways.py").write_text(WAYS)
+    site.pipeline(PIPELINE.replace(SLOW, '"ways.py:hold", options: {{above: 700}}'))
     site.put(ROWS)
-    run = site.start("second", PAUSE="0.05")
+    run = site.start("second")
     before = site.count()
-    run.until(lambda: site.count() > before, "more rows")
+    run.until(lambda: site.count() > before and (site.path / "held").exists(), "more rows, and one that is held")
     run.stop().send(signal.SIGINT).ended(3)
     assert run.balance["abandoned"] > 0
 
-    site.pipeline(PIPELINE.replace('"stages.py:slow", options: {{seconds: "${{PAUSE:-0.001}}"}}', '"fail.py:some"'))
-    (site.path / "fail.py").write_text(
-        "from itertools import count\n\nseen = count()\n\n\n"
-        "def some(row):\n    if next(seen) == 200:\n        raise OSError('on purpose')\n    return row\n"
-    )
+    site.pipeline(PIPELINE.replace(SLOW, '"ways.py:fail"'))
     site.put(ROWS)
     site.start("fails").ended(1)
 
