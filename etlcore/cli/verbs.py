@@ -10,6 +10,7 @@ import click
 OWN = {
     "run": ("etlcore.cli.run:run", "Run a pipeline until its sources end or it is stopped."),
     "check": ("etlcore.cli.check:check", "Say what is wrong with pipeline files, without running them."),
+    "test": ("etlcore.cli.test:test", "Run the tests in pipeline files."),
     "explain": ("etlcore.cli.explain:explain", "Say what becomes of a row in any failure, and how stages run."),
     "graph": ("etlcore.cli.graph:graph", "Draw a pipeline, as text, Mermaid or SVG."),
     "plugins": ("etlcore.cli.plugins:plugins", "List what is installed; show a component's options."),
