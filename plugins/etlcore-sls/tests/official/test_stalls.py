@@ -2,116 +2,89 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-import pytest
+from .conftest import LOGSTORE, OFFICIAL, OURS, PROJECT, Bench
+from .parties import PATIENCE
 
-from etlcore import Batch, Sink
-
-PLACE = ("demo", "logs")
-OFFICIAL, OURS = "official", "etlcore"
-BROKEN_THREAD = "ignore::pytest.PytestUnhandledThreadExceptionWarning"  # which is what happens to the official worker
+PLACE = (PROJECT, LOGSTORE)
+HERE = Path(__file__).parent
 
 
-class SetForward:
-    """The module `time` as the official worker sees it, with a clock that can be set forward."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def time(self) -> float:
-        return time.time() + self.seconds
-
-
-@pytest.mark.filterwarnings(BROKEN_THREAD)
-def test_one_checkpoint_that_is_refused(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_checkpoint_that_is_refused(bench: Bench) -> None:
     """The official worker writes what it has not written yet when a shard has been idle for 30 seconds."""
-    clock = SetForward()
-    monkeypatch.setattr("aliyun.log.consumer.shard_worker.time", clock)
     quota = {"status": 403, "code": "WriteQuotaExceed", "count": 1}
-
-    def in_memory(official: Any) -> Callable[[], Any]:
-        from aliyun.log.consumer import ConsumerProcessorBase
-
-        class Processor(ConsumerProcessorBase):  # type: ignore[misc]
-            def process(self, log_groups: Any, check_point_tracker: Any) -> None:
-                official.batch([c.Value for g in log_groups.LogGroups for log in g.Logs for c in log.Contents])
-                check_point_tracker.save_check_point(False)  # as its base class does, most of the time
-
-        return Processor
-
     bench.create()
     first = bench.put(range(3))
-    official = bench.official(processor=in_memory).start()
-    official.until(first)
     fault = bench.control.fault("error", "update_checkpoint", group=OFFICIAL, **quota)
-    clock.seconds = 31.0
-    official.ended()
+    official = bench.official(kind="remembers").start()
+    official.until(first)
+    official.order("forward 31")
+    official.until_said("worker ended")
     bench.control.wait_for("fault", fault=fault)
+    assert "CheckPointException" in official.stderr
+    mark = bench.control.last_event()
     second = bench.put(range(3, 6))
-    assert all(beat["held"] == beat["assigned"] == [0] for beat in bench.beats(OFFICIAL))
+    beats = bench.beats(OFFICIAL)
+    assert all(beat["held"] == beat["assigned"] == [0] for beat in beats)
+    assert bench.control.events("pull", after=mark) == []
     assert official.rows == first
     assert bench.checkpoint(OFFICIAL) is None
+    official.kill()
 
     fault = bench.control.fault("error", "update_checkpoint", group=OURS, **quota)
     ours = bench.ours().start()
-    ours.until(first + second)
     bench.until_checkpoint(OURS, 6)
     bench.control.wait_for("fault", fault=fault)
-    assert ours.stop().exit_code == 0
+    assert ours.rows == first + second
+    ours.tell_to_stop().ended()
 
 
-@pytest.mark.filterwarnings(BROKEN_THREAD)
-def test_a_processor_that_does_not_call_its_base(bench: Any) -> None:
-    def without_base(official: Any) -> Callable[[], Any]:
-        from aliyun.log.consumer import ConsumerProcessorBase
-
-        class Processor(ConsumerProcessorBase):  # type: ignore[misc]
-            def __init__(self) -> None:
-                self.count = 0
-
-            def process(self, log_groups: Any, check_point_tracker: Any) -> None:
-                official.batch([c.Value for g in log_groups.LogGroups for log in g.Logs for c in log.Contents])
-
-        return Processor
-
+def test_a_processor_that_does_not_call_its_base(bench: Bench, tmp_path: Path) -> None:
     bench.create()
     rows = bench.put(range(5))
-    official = bench.official(processor=without_base).start().ended()
+    official = bench.official(kind="without base").start()
+    official.until_said("worker ended")
+    assert "AttributeError" in official.stderr
     assert all(beat["assigned"] == [0] for beat in bench.beats(OFFICIAL))
+    assert bench.control.events("pull") == []
     assert official.rows == []
+    official.kill()
 
-    written: list[str] = []
-
-    class WithoutBase(Sink):
-        def __init__(self) -> None:
-            self.count = 0
-
-        def write(self, batch: Batch) -> None:
-            written.extend(row["n"] for row in batch.rows)
-
-    ours = bench.ours(sink=WithoutBase).start()
+    ours = bench.ours(sink="bare", site=_plugin(tmp_path / "site")).start()
     bench.until_checkpoint(OURS, 5)
-    ours.stop()
-    assert written == rows
+    assert ours.rows == rows
+    ours.tell_to_stop().ended()
 
 
-def test_in_order_behind_an_empty_parent(bench: Any) -> None:
+def _plugin(site: Path) -> Path:
+    """The sink of `bare_sink.py`, as pip would install it."""
+    info = site / "bare_sink-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bare-sink\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[etlcore]\nbare = bare_sink\n")
+    for name in ("bare_sink.py", "desk.py"):
+        (site / name).write_bytes((HERE / name).read_bytes())
+    return site
+
+
+def test_in_order_behind_an_empty_parent(bench: Bench) -> None:
     bench.create()
     children = bench.control.split(*PLACE, 0)
     rows = [row for child in children for row in bench.put(range(child * 10, child * 10 + 5), child)]
 
     official = bench.official(in_order=True).start()
+    bench.control.wait_for("pull", shard=0, count=5, timeout=PATIENCE)  # asked again and again, and never committed
     bench.beats(OFFICIAL)
-    bench.control.wait_for("pull", shard=0, count=5, timeout=60)  # asked again and again, and never committed
     state = bench.control.group_state(*PLACE, OFFICIAL)
     assert [shard["state"] for shard in state["shards"]] == ["already_alloc", "wait", "wait"]
     assert [shard["checkpoint"] for shard in state["shards"]] == [None, None, None]
+    assert {event["shard"] for event in bench.control.events("pull")} == {0}
     assert official.rows == []
+    official.kill()
 
     ours = bench.ours(group_in_order=True).start()
-    ours.until(rows)
-    ours.stop()
+    for child in children:
+        bench.until_checkpoint(OURS, 5, child)
     assert sorted(ours.rows, key=int) == rows
+    ours.tell_to_stop().ended()

@@ -1,86 +1,78 @@
-"""How the official consumer stops, and how ours does. Nothing is timed: polls, requests and heartbeats are counted."""
+"""How the official consumer stops, and how ours does. Nothing is timed: requests, heartbeats and polls are counted."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
 
-import pytest
+from .conftest import LOGSTORE, OFFICIAL, OURS, PROJECT, Bench
+from .parties import PATIENCE
 
-PLACE = ("demo", "logs")
-OFFICIAL, OURS = "official", "etlcore"
+PLACE = (PROJECT, LOGSTORE)
 
 
-def test_a_drain_that_is_longer_than_the_timeout(bench: Any, gate: threading.Event) -> None:
+def test_a_drain_that_is_longer_than_the_timeout(bench: Bench, gate: threading.Event) -> None:
     bench.create()
     rows = bench.put(range(3))
-    held: dict[str, threading.Event] = {OFFICIAL: threading.Event(), OURS: threading.Event()}
+    held = {OFFICIAL: threading.Event(), OURS: threading.Event()}
 
-    def wait(group: str) -> Any:
+    def wait(group: str) -> Callable[[list[str]], None]:
         def handle(rows: list[str]) -> None:
             held[group].set()
-            assert gate.wait(120)
+            assert gate.wait(PATIENCE)
 
         return handle
 
     official = bench.official(wait(OFFICIAL)).start()
     ours = bench.ours(wait(OURS)).start()
-    assert held[OFFICIAL].wait(60)
-    assert held[OURS].wait(60)
-    official.worker.shutdown()
+    assert held[OFFICIAL].wait(PATIENCE)
+    assert held[OURS].wait(PATIENCE)
+    official.tell_to_stop()
     ours.tell_to_stop()
-    official.worker.heart_beat.join(60)  # at once, while its rows are still being processed
-    assert official.worker.is_alive()
+    official.until_said("heartbeats ended")  # and its rows are still being processed
+    assert not official.said("worker ended")
     for _ in range(2):
         bench.control.advance_clock(40)  # of a timeout of 60
         bench.beats(OURS)
-    after: Any = bench.official(name="b").start()
+    after = bench.official(name="b").start()
     after.until(rows)  # again, by another
     assert bench.client.heart_beat(*PLACE, OURS, "b", []).get_shards() == []  # it is still ours
 
     gate.set()
-    official.ended()
-    report = ours.ended()
+    official.until_said("worker ended")
+    ours.ended()
     assert Counter(official.rows + after.rows) == Counter(dict.fromkeys(rows, 2))
     assert ours.rows == rows
-    assert report.exit_code == 0
     assert bench.checkpoint(OURS) == 3
 
 
-class CountsPolls:
-    """The module `time` as the official worker sees it."""
-
-    def __init__(self) -> None:
-        self.polls = 0
-
-    def time(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        self.polls += seconds == 0.5
-        time.sleep(seconds)
-
-
-def test_a_stop_with_idle_shards(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    shards = 6
+def test_a_stop_with_idle_shards(bench: Bench) -> None:
+    shards = 3
     bench.create(shards)
-    clock = CountsPolls()
-    monkeypatch.setattr("aliyun.log.consumer.worker.time", clock)
 
-    official = bench.official(data_fetch_interval=1).start()
+    official = bench.official().start()
     for shard in range(shards):
-        bench.control.wait_for("pull", shard=shard, timeout=60)
-    before = clock.polls
-    official.stop()
-    assert clock.polls - before > shards  # half a second for each, one after the other
+        bench.control.wait_for("pull", shard=shard, count=3, timeout=PATIENCE)  # until it has a place to commit
+    last_ones = bench.control.fault("hang", "update_checkpoint", group=OFFICIAL)
+    official.tell_to_stop()
+    bench.control.wait_for("fault", fault=last_ones, timeout=PATIENCE)
+    official.until_said("poll", official.said("poll") + 3)
+    assert len(bench.control.events("fault", fault=last_ones)) == 1  # one shard is let go, the others wait for it
+    polls = official.said("poll")
+    bench.control.release(last_ones)
+    official.until_said("worker ended")
+    assert official.said("poll") - polls >= 2 * (shards - 1)  # of half a second: two for each of the others
+    assert [bench.checkpoint(OFFICIAL, shard) for shard in range(shards)] == [0] * shards
+    official.kill()
 
     mark = bench.control.last_event()
     ours = bench.ours(poll_seconds=60).start()
     for shard in range(shards):
-        bench.control.wait_for("pull", shard=shard, after=mark, timeout=60)
+        bench.control.wait_for("pull", shard=shard, after=mark, timeout=PATIENCE)
         bench.until_checkpoint(OURS, 0, shard)
+    every_request = bench.control.fault("delay")  # of no seconds: it makes each request leave an event
     mark = bench.control.last_event()
-    assert ours.stop().exit_code == 0
-    assert {event["kind"] for event in bench.control.events(after=mark)} <= {"heartbeat"}  # nothing for any shard
+    ours.tell_to_stop().ended()
+    assert {event["operation"] for event in bench.control.events("fault", after=mark)} <= {"heartbeat"}
+    assert bench.control.faults()[0]["number"] == every_request
