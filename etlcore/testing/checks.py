@@ -72,7 +72,7 @@ class Contract:
     first_run: ClassVar[str] = ""
     """The check of a plain run: where it fails, no other check that runs a pipeline is made."""
     failed_checks: ClassVar[set[str]] = set()
-    """Of this class, so far."""
+    """Of this class, so far: those that failed, and those that were not made because of them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -113,6 +113,7 @@ class Contract:
         first = (self.first_run,) if record.runs and record.name != self.first_run else ()
         for earlier in (*first, *record.after):
             if earlier in self.failed_checks:
+                self.failed_checks.add(record.name)  # nothing can build on this one, either
                 pytest.skip(f"not made, because {earlier} fails")
         wrong, why = "", ""
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import random
 import re
+import signal
 import threading
 import time
 from collections import Counter
@@ -16,16 +16,30 @@ from typing import Any, ClassVar
 
 import pytest
 
+from etlcore.batch import Row
 from etlcore.plugins import Plugins
 from etlcore.plugins.records import Kind
 from etlcore.testing.checks import Broken, Contract, NotApplicable, check
 from etlcore.testing.faults import Fault, InjectedFault, Watch, raise_fault, wrapped
-from etlcore.testing.runs import Commands, Ended, Stages, run_here
+from etlcore.testing.runs import (
+    ChildFault,
+    Commands,
+    Ended,
+    Job,
+    Killed,
+    Stages,
+    reference,
+    run_here,
+    run_process,
+    write_pipeline,
+)
 
 SEED = "ETLCORE_TESTING_SEED"
 """The environment variable that chooses what the checks draw."""
 
-_THREAD_GRACE = 2.0  # seconds for a thread that is about to end
+CLOSE = "test_close_is_safe_after_open_raised"
+
+_THREAD_GRACE = 1.0  # seconds for a thread that is about to end
 _LISTED = 8  # rows that a message names
 
 
@@ -108,6 +122,43 @@ class ComponentContract(Contract):
             commands=commands,
             patience=self.patience,
         )
+
+    def run_killed(
+        self,
+        scene: Scene,
+        stages: Stages,
+        fault: ChildFault | None,
+        *,
+        key: str | None = None,
+        rows: list[list[Row]] | None = None,
+        pause: float = 0.0,
+        may_end: bool = False,
+    ) -> Killed:
+        """Run a pipeline in a process of its own, which is killed at a moment; `runs.Job` has the parts.
+
+        Raises Broken when it ends in any other way; with ``may_end`` it may also come to its end.
+        """
+        given = self.component
+        job = Job(
+            component=given if isinstance(given, str) else reference(given),
+            kind=self.kind,
+            name=self.name,
+            file=write_pipeline(scene.directory, stages, timeout=self.patience),
+            state=scene.state,
+            journal=scene.directory / "journal",
+            fault=fault,
+            key=key,
+            rows=rows or [],
+            pause=pause,
+            out=scene.directory / "out",
+        )
+        try:
+            killed = run_process(job, patience=self.patience)
+        except TimeoutError as error:
+            raise Broken(str(error)) from None
+        if killed.code != -signal.SIGKILL and not (may_end and killed.code == 0):
+            raise Broken(f"the run in a process of its own ended with {killed.code}:\n{killed.stderr}")
+        return killed
 
     def plain_run(self, scene: Scene, watch: Watch) -> Ended:
         """Any run of the component that comes to its end."""
@@ -209,15 +260,15 @@ def differences(wanted: Counter[str], found: Counter[str], *, twice: bool) -> st
     if known:
         lines.append(f"more than once: {named(known)}")
     if strange:
-        lines.append(f"never given: {named(strange)}")
+        lines.append(f"not expected: {named(strange)}")
     return "; ".join(lines)
 
 
-def author_wrote(contract: Contract, name: str) -> bool:
-    """Whether the author's class has a method that the contract leaves to it."""
-    return inspect.getattr_static(contract, name, None) is not None
-
-
-def call_or(given: Callable[..., Any] | Any, *arguments: Any) -> Any:
-    """What an author wrote as a method, or as plain data."""
-    return given(*arguments) if callable(given) else given
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for something that another thread does; False when it did not come in so many seconds."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True

@@ -22,6 +22,8 @@ from etlcore.components import Source
 
 Moment = Literal["before", "inside", "after"]
 
+_GUESS = 50  # calls of functions within a call, where none was counted
+
 
 class InjectedFault(Exception):
     """Raised by the kit in the place of a component."""
@@ -39,8 +41,8 @@ class Fault:
     """Which call, from 1."""
     moment: Moment
     do: Callable[[], None]
-    event: int = 0
-    """With ``inside``: at which call or return of a function below the method, from 1."""
+    part: float = 0.0
+    """With ``inside``: how far into the call, from 0 to 1, by the calls of functions that the one before it made."""
 
 
 def kill() -> None:
@@ -81,14 +83,10 @@ class Watch:
     """A file that gets a line of JSON for each call that returned; for a process that is killed."""
     describe: Callable[[Any], Any] = lambda result: None
     """What the journal says of a call: made of its batch, or of the positions of a commit."""
-    count_events: bool = False
-    """Count the calls and returns below each call: for choosing a moment inside."""
     calls: list[Call] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
-    events: dict[tuple[str, int], int] = field(default_factory=dict)
-    threads: dict[str, set[str]] = field(default_factory=dict)
-    done: set[Fault] = field(default_factory=set)
-    """Faults that have happened."""
+    _events: int = _GUESS
+    """Calls and returns of functions within the last call that was counted."""
     _counts: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -104,9 +102,10 @@ class Watch:
         """Make a call of a component, with the faults that are due."""
         number = self.begin(method)
         self.meet(method, number, "before")
-        inside = self._due(method, number, "inside")
-        counted = inside is not None or self.count_events
-        result = self._counted((method, number), inside, call) if counted else call()
+        if any((fault.method, fault.moment) == (method, "inside") for fault in self.faults):
+            result = self._counted(self._due(method, number, "inside"), call)
+        else:
+            result = call()
         batch = subject if isinstance(subject, Batch) else None
         made = Call(method, number, component.context.worker, batch, result)
         with self._lock:
@@ -115,6 +114,13 @@ class Watch:
             self._note({"method": method, "number": number, "what": self.describe(subject)})
         self.meet(method, number, "after")
         return result
+
+    def step(self, step: Step) -> None:
+        """A source has yielded."""
+        with self._lock:
+            self.steps.append(step)
+        if self.journal is not None and step.batch is not None:
+            self._note({"method": "read", "marks": _marks(step.batch)})
 
     def begin(self, method: str) -> int:
         """The number of the call that begins."""
@@ -125,7 +131,6 @@ class Watch:
     def meet(self, method: str, number: int, moment: Moment) -> None:
         fault = self._due(method, number, moment)
         if fault is not None:
-            self.done.add(fault)
             fault.do()
 
     def _due(self, method: str, number: int, moment: Moment) -> Fault | None:
@@ -134,14 +139,14 @@ class Watch:
                 return fault
         return None
 
-    def _counted(self, key: tuple[str, int], fault: Fault | None, call: Callable[[], Any]) -> Any:
-        count = 0
+    def _counted(self, fault: Fault | None, call: Callable[[], Any]) -> Any:
+        """Make a call, with a fault at some moment within it; at its end, where it was shorter than the one before."""
+        count, at = 0, -1 if fault is None else 1 + int(fault.part * self._events)
 
         def profile(frame: Any, event: str, arg: Any) -> None:
             nonlocal count
             count += 1
-            if fault is not None and count == fault.event:
-                self.done.add(fault)
+            if fault is not None and count == at:
                 fault.do()
 
         former = sys.getprofile()
@@ -150,9 +155,8 @@ class Watch:
             result = call()
         finally:
             sys.setprofile(former)
-            self.events[key] = count
-        if fault is not None and fault not in self.done:  # fewer calls than when they were counted
-            self.done.add(fault)
+        self._events = count
+        if fault is not None and count < at:
             fault.do()
         return result
 
@@ -164,6 +168,15 @@ class Watch:
             os.write(descriptor, line)
         finally:
             os.close(descriptor)
+
+
+def _marks(batch: Batch) -> list[dict[str, Any]]:
+    """The positions of a batch, each with the rows up to it."""
+    found, before = [], 0
+    for end, position in batch.marks:
+        found.append({"partition": position.partition, "value": position.value, "rows": batch.rows[before:end]})
+        before = end
+    return found
 
 
 def wrapped(cls: type[Any], watch: Watch) -> type[Any]:
@@ -214,7 +227,7 @@ def _reading(cls: type[Any], watch: Watch) -> Callable[[Any], Iterator[Batch | N
                     batch = next(reading)
                 except StopIteration:
                     return
-                watch.steps.append(Step(self.context.worker, batch, time.monotonic() - began))
+                watch.step(Step(self.context.worker, batch, time.monotonic() - began))
                 watch.meet("read", number, "after")
                 yield batch
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,19 +39,19 @@ def feed(batches: Sequence[Batch], pause: float = 0.0) -> type[Feed]:
 
 
 class Keeper(Sink):
-    """Keeps what it is given in its class."""
+    """Hands what it is given to a function of its class, one batch at a time."""
 
-    rows: ClassVar[list[Row]]
     lock: ClassVar[threading.Lock]
+    take: ClassVar[Callable[[list[Row]], None]]
 
     def write(self, batch: Batch) -> None:
         with self.lock:
-            self.rows.extend(batch.rows)
+            type(self).take(batch.rows)
 
 
-def keeper() -> type[Keeper]:
-    """A sink class with a list of its own."""
-    return type("Keeper", (Keeper,), {"rows": [], "lock": threading.Lock()})
+def keeper(take: Callable[[list[Row]], None]) -> type[Keeper]:
+    """A sink class that calls this function with the rows of each batch."""
+    return type("Keeper", (Keeper,), {"take": staticmethod(take), "lock": threading.Lock()})
 
 
 class Appender(Sink):

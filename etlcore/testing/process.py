@@ -58,7 +58,7 @@ def main(order: Path) -> int:
     faults: tuple[Fault, ...] = ()
     if job.fault is not None:
         moment = cast("Moment", job.fault.moment)
-        faults = (Fault(job.fault.method, job.fault.number, moment, kill, job.fault.event),)
+        faults = (Fault(job.fault.method, job.fault.number, moment, kill, job.fault.part),)
     watch = Watch(faults, journal=job.journal, describe=lambda subject: _described(job, subject))
     bench = Bench(
         {

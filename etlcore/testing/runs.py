@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from etlcore.runtime.status import Late
 from etlcore.runtime.supervisor import CHANGED, supervise
 from etlcore.spec import load
 from etlcore.state import StateStore
+
+PIPELINE = "contract"
+"""The name of every pipeline of the kit."""
 
 Stages = Mapping[str, Mapping[str, Any]]
 """``stages:`` of a pipeline file, as plain data."""
@@ -55,9 +59,24 @@ class Commands:
     """Stops a run, from whichever thread."""
 
     queue: SimpleQueue[str] = field(default_factory=SimpleQueue)
+    told: threading.Event = field(default_factory=threading.Event)
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set once the run has begun to drain."""
 
     def stop(self) -> None:
+        """As a stop signal; the second one abandons what is left."""
         self.queue.put("SIGTERM")
+
+    def stop_and_wait(self) -> None:
+        """As a stop signal; returns once the run drains."""
+        self.stop()
+        self.draining.wait(60)
+
+    def stop_once(self) -> None:
+        """As a stop signal, however often it is called."""
+        if not self.told.is_set():
+            self.told.set()
+            self.stop()
 
 
 class _Patience:
@@ -76,7 +95,9 @@ class _Patience:
             self._commands.stop()
             self._commands.stop()
 
-    def stopping(self, run: Run, timeout: float | None) -> None: ...
+    def stopping(self, run: Run, timeout: float | None) -> None:
+        self._commands.draining.set()
+
     def late(self, run: Run, late: Late, left: float) -> None: ...
     def abandoning(self, run: Run) -> None: ...
 
@@ -106,7 +127,7 @@ def write_pipeline(directory: Path, stages: Stages, *, timeout: float) -> Path:
     """A pipeline file; JSON is YAML, too. What is in the options stands for itself, also ``${…}``."""
     text = json.dumps(
         {
-            "name": "contract",
+            "name": PIPELINE,
             "stages": stages,
             "shutdown": {"timeout": f"{timeout:g}s"},
             "commit": {"interval": "10ms"},
@@ -145,7 +166,7 @@ class ChildFault:
     method: str
     number: int
     moment: str
-    event: int = 0
+    part: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
