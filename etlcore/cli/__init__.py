@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if arguments is None:
-        from etlcore.cli.leaving import leave_in_time
+        from etlcore.cli.leaving import ignore_late_signals, leave_in_time
 
+        ignore_late_signals()
         leave_in_time(code)
     return code

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,6 +14,23 @@ OWN = "etl "
 """What the names of etlcore's own threads begin with; all of them are daemons, which nobody waits for."""
 
 _PATIENCE = 3.0  # seconds
+
+
+def ignore_late_signals() -> None:
+    """See to it that a stop signal which comes once the exit code is known does not change it.
+
+    The interpreter puts the system's handlers back while it shuts down, and these would end the process by the signal:
+    then whoever started it hears of a run that was killed, and its report says that all is well.
+    """
+    atexit.register(_ignore)
+
+
+def _ignore() -> None:
+    from etlcore.runtime.signals import STOP_SIGNALS
+
+    for number in STOP_SIGNALS:
+        with suppress(ValueError, OSError):  # not in the main thread: then nobody else shuts it down either
+            signal.signal(number, signal.SIG_IGN)
 
 
 def leave_in_time(code: int) -> None:

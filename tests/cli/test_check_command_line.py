@@ -214,7 +214,12 @@ def test_a_closed_standard_output_is_borne() -> None:
 
 def test_an_interrupt_before_anything_runs_is_quiet(acme: dict[str, str]) -> None:
     with subprocess.Popen(
-        [ETL, "acme", "endless"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=acme
+        [ETL, "acme", "endless"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=acme,
+        # A shell that starts the tests in the background has its children ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -399,3 +399,30 @@ def test_a_reader_that_reads_no_messages_holds_up_nothing(place: Any) -> None:
     report = place.json("report.json")
     assert report["reason"] == "SIGTERM"
     assert report["balance"]["delivered"] == report["balance"]["read"] > 2000
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_a_signal_while_the_interpreter_shuts_down_changes_nothing(place: Any, stop: signal.Signals) -> None:
+    """The report has said how the run ended; by then the interpreter has put the system's own handlers back."""
+    place.write(
+        "last.py",
+        f"""
+        import os
+
+        class Last:
+            def __del__(self, kill=os.kill, process=os.getpid()):
+                kill(process, {int(stop)})
+
+        last = Last()
+
+        def write(row):
+            pass
+        """,
+    )
+    place.write(
+        "p.yaml",
+        "stages: {in: {source: generate, with: {rows: 3}}, out: {sink: python, with: {call: 'last.py:write'}}}\n",
+    )
+    code, _, err = place.run("p.yaml")
+    assert "balanced: 3 read = 3 delivered" in err
+    assert code == 0

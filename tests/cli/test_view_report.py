@@ -20,7 +20,10 @@ class Once(Source):
 
 
 PIPELINE = Pipeline(
-    "sls_uri", (Stage("logs", "source", "sls", Source, None), Stage("out", "sink", "console", Sink, None)), Path()
+    "sls_uri",
+    (Stage("logs", "source", "sls", Source, None), Stage("out", "sink", "console", Sink, None)),
+    Path(),
+    Path("sls_uri.yaml"),
 )
 
 REPORT = Report(
@@ -73,6 +76,7 @@ def test_the_whole_report_of_a_run_that_went_well() -> None:
         "balanced: 20,000 read = 19,998 delivered + 0 filtered + 2 dead-lettered + 0 abandoned",
         "committed: logs: shard 0 … shard 3, at the end",
         "dead letters: 2, in .etl/state.db",
+        "  -> etl dead list sls_uri.yaml",
     ]
 
 
@@ -163,7 +167,7 @@ def test_the_cause_is_named_once() -> None:
         trouble(stage="in", during="close", error="X\nY", rows=0)
     ]
     shown = lines(replace(REPORT, failures=failures, exit_code=1))
-    assert shown[9:] == [
+    assert shown[10:] == [
         "cause: stage out, in write (36 rows in hand): OSError: no route",
         "  and 2 more workers of out in the same way",
         "then: stage in, in close: X",
@@ -185,7 +189,7 @@ def test_stuck_workers_with_what_tells_something_of_their_stacks(because: str, w
     ]
     stuck = [Stuck("out", number, 5, 29.84, "write", stack) for number in (0, 1)]
     shown = lines(replace(REPORT, stuck=stuck, abandoned_because=because, exit_code=3))
-    assert shown[9:] == [
+    assert shown[10:] == [
         f"{word}: out: worker 0: 5 rows for 29.8 s, in write",
         f"{word}: out: worker 1: 5 rows for 29.8 s, in write",
         '    File "/site/acme/stages.py", line 5, in write',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 
 from etlcore.cli.view.measures import figure_lines
 from etlcore.cli.view.words import count, in_words, listed, plural
@@ -40,6 +41,8 @@ def report_lines(report: Report, pipeline: Pipeline, state_file: str, *, debuggi
     yield from ((line, "") for line in figure_lines(report.figures))
     if report.dead_letters:
         yield f"dead letters: {count(report.dead_letters)}, in {state_file}", ""
+        if pipeline.file is not None:
+            yield f"  -> etl dead list {_arguments(pipeline.file, Path(state_file).parent)}", ""
     for stage, rows in report.dropped.items():
         yield f"dropped: {stage}: {plural(rows, 'row')} that failed, as its on_error says", BAD
     yield from _stuck(report)
@@ -48,6 +51,11 @@ def report_lines(report: Report, pipeline: Pipeline, state_file: str, *, debuggi
         yield "  --log-level debug (or ETL_DEBUG=1) shows the traceback", ""
     if report.exit_code:
         yield f"exit {report.exit_code}: {meaning(report, pipeline)}", BAD
+
+
+def _arguments(file: Path, state: Path) -> str:
+    """What to write behind a verb about the state of a pipeline file."""
+    return str(file) if state == file.parent / ".etl" else f"{file} --state {state}"
 
 
 def _ending(report: Report) -> str:
