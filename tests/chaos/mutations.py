@@ -31,37 +31,38 @@ def settle_on_exception() -> None:
 
 
 def drop_a_receipt_at_fan_in() -> None:
-    """Of packets that are joined, only the first one's receipts are kept; the others count as settled."""
+    """Of packets that are joined, only the last one's receipts are kept; the others count as settled."""
     from etlcore.batch import Batch
     from etlcore.runtime.packet import Packet, Segment
 
     def join(packets: Any) -> Any:
-        first, *others = packets
+        *others, last = packets
         if not others:
-            return first
+            return last
         rest = sum(map(len, others))
         for packet in others:
             packet.settle()
-        receipts = first.segments[-1].receipts
+        receipts = last.segments[0].receipts
         for receipt in receipts:
             receipt.hold()
-        return Packet(Batch.concat([packet.batch for packet in packets]), [*first.segments, Segment(rest, receipts)])
+        return Packet(Batch.concat([packet.batch for packet in packets]), [Segment(rest, receipts), *last.segments])
 
     Packet.join = staticmethod(join)  # type: ignore[method-assign]
 
 
 def close_a_channel_one_sender_early() -> None:
-    """The last but one sender ends the channel."""
-    from etlcore.runtime.channel import Sender
+    """The last but one sender that leaves ends the channel."""
+    from etlcore.runtime.channel import Channel
 
-    original = Sender.close
+    original = Channel._sender_left
 
-    def close(self: Any) -> None:
+    def sender_left(self: Any) -> None:
         original(self)
-        if self._channel._senders == 1:
-            self._channel._sender_left()
+        if self._senders == 1:
+            original(self)
+        self._senders = max(0, self._senders)
 
-    Sender.close = close  # type: ignore[method-assign]
+    Channel._sender_left = sender_left  # type: ignore[method-assign]
 
 
 def lose_the_flush() -> None:

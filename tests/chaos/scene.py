@@ -6,18 +6,20 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from etlcore_sls.emulator import Emulator
 
-from tests.chaos.drawing import Drawing
+from tests.chaos.drawing import SLOW, Drawing
 from tests.chaos.oracle import Broken, Oracle, in_database
 from tests.e2e.support import GROUP, LOGSTORE, PATIENCE, PROJECT, EtlRun, Store
 
 HERE = Path(__file__).parent
 AHEAD = 3.0  # seconds
+ENDS = ("kill", "kill", "signal", "two signals", "signal and kill")
 TIMEOUT = 60  # seconds that the group waits for a consumer: on the emulator's clock, which is moved on
 
 
@@ -38,15 +40,36 @@ def install(site: Path, mutation: str | None = None) -> dict[str, str]:
 
 
 class Scene:
-    """``play`` raises `Broken` when a promise is."""
+    """``play`` raises `Broken` when a promise is.
 
-    def __init__(self, seed: int, store: Store, *, state: Path | None = None, mutation: str | None = None) -> None:
+    ``pause``, ``last_pause``: seconds that a slow stage takes for a row, and those in the last run; ``linger``: so
+    many seconds more pass before something happens to a run; ``ends``: how a run may be ended; ``arguments``: further
+    ones of `etl run`.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        store: Store,
+        *,
+        state: Path | None = None,
+        mutation: str | None = None,
+        pause: float = SLOW,
+        last_pause: float = 0.0,
+        linger: float = 0.0,
+        ends: Sequence[str] = ENDS,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.dice = random.Random(f"moments {seed}")
         self._commits = random.Random(f"commits {seed}")
         self.store = store
         self.drawing = Drawing(seed)
         self.state = state or store.directory / "state"
-        self.environ = install(store.directory / "site", mutation)
+        self.environ = {**install(store.directory / "site", mutation), "PAUSE": str(pause)}
+        self.last_pause = last_pause
+        self.linger = linger
+        self.ends = ends
+        self.arguments = arguments
         shutil.copy(HERE / "stages.py", store.directory / "stages.py")
         store.create(self.dice.choice([1, 2, 4]))
         source = store.source(
@@ -71,7 +94,8 @@ class Scene:
             raise Broken(f"{error}\nit went so: {'; '.join(self.story)}\n{self.file.read_text()}") from None
 
     def start(self, name: str, **environ: str) -> EtlRun:
-        return self.store.run(self.file, name, "--state", str(self.state), environ={**self.environ, **environ})
+        arguments = ("--state", str(self.state), *self.arguments)
+        return self.store.run(self.file, name, *arguments, environ={**self.environ, **environ})
 
     def _round(self, number: int) -> None:
         self.disturbed = False
@@ -91,7 +115,7 @@ class Scene:
 
     def _last(self) -> None:
         self._tell("to the end")
-        run = self.start("last", UNTIL="end", CHANCE="0", PAUSE="0").ended(0)
+        run = self.start("last", UNTIL="end", CHANCE="0", PAUSE=str(self.last_pause)).ended(0)
         self.oracle.after(run, killed=False, disturbed=False)
         self.oracle.at_the_end()
 
@@ -111,7 +135,7 @@ class Scene:
                 if time.monotonic() > patience:
                     raise Broken("nothing is read")
                 time.sleep(0.02)
-        time.sleep(self.dice.uniform(0.0, 0.4))
+        time.sleep(self.linger + self.dice.uniform(0.0, 0.4))
 
     def _order_faults(self, _: EtlRun | None = None) -> None:
         dice, control = self.dice, self.store.control
@@ -195,7 +219,7 @@ class Scene:
 
     def _end(self, run: EtlRun) -> bool:
         """End the run; whether it was killed."""
-        how = self.dice.choice(["kill", "kill", "signal", "two signals", "signal and kill"])
+        how = self.dice.choice(self.ends)
         self._tell(how)
         number = self.dice.choice([signal.SIGTERM, signal.SIGINT])
         if how == "kill":
@@ -221,12 +245,12 @@ def _ends(run: EtlRun) -> bool:
     return run.process.poll() is not None
 
 
-def play(seed: int, directory: Path, *, mutation: str | None = None, rounds: int = 3) -> Scene:
-    """A whole run of one seed in a directory of its own."""
+def play(seed: int, directory: Path, *, rounds: int = 3, **options: Any) -> Scene:
+    """A whole run of one seed in a directory of its own; ``options`` as those of `Scene`."""
     directory.mkdir(parents=True, exist_ok=True)
     with Emulator() as emulator:
         store = Store(emulator, directory)
-        scene = Scene(seed, store, mutation=mutation)
+        scene = Scene(seed, store, **options)
         try:
             scene.play(rounds)
         finally:
