@@ -128,7 +128,9 @@ class _Session:
         from etlcore.cli.view.words import plural
 
         count, took = len(self.results), sum(result.seconds for result in self.results)
-        ended = f"{self.failed:,} failed, {count - self.failed:,} passed" if self.failed else "passed"
+        ended = "passed"
+        if self.failed:
+            ended = f"{self.failed:,} failed" + (f", {count - self.failed:,} passed" if self.failed < count else "")
         return f"{plural(count, 'test')}: {ended}, {took:.2f} s"
 
     def to_json(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Reach:
     """In how many tests a row came to it; of an output and a source: came out of it."""
     rows: int
     put_out: int | None
-    """Rows that came out of a stage's main output; None for sinks and named outputs."""
+    """Rows that came out of a stage's main output; None where nobody reads it, and for sinks and named outputs."""
     dead: int | None
     """Dead letters; None where there can be none in a test: only transforms refuse rows."""
 
@@ -55,6 +55,7 @@ def coverage(pipeline: Pipeline, results: Sequence[CaseResult]) -> Coverage:
 
 
 def _parts(pipeline: Pipeline, results: Sequence[CaseResult]) -> Iterator[Reach]:
+    read = {edge for stage in pipeline.stages for edge in stage.inputs}
     for stage in pipeline.stages:
         main = Input(stage.name)
         came = [(result.came or {}).get(stage.name, 0) for result in results]
@@ -63,7 +64,7 @@ def _parts(pipeline: Pipeline, results: Sequence[CaseResult]) -> Iterator[Reach]
             kind=stage.kind,
             tests=sum(map(bool, came)),
             rows=sum(came),
-            put_out=None if stage.kind == "sink" else sum(_put_out(results, main)),
+            put_out=sum(_put_out(results, main)) if main in read else None,
             dead=sum((result.dead or {}).get(stage.name, 0) for result in results)
             if stage.kind == "transform"
             else None,

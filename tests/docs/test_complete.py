@@ -36,6 +36,7 @@ VERBS = {
     "schema": FILE,
     "new": DOCS / "first-plugin.md",
     "graph": FILE,
+    "test": DOCS / "testing-pipelines.md",
 }
 """Where a verb is described that `running.md` does not describe."""
 
@@ -112,6 +113,11 @@ defaults: {nope: 1}
 shutdown: {nope: 1}
 commit: {nope: 1}
 """
+UNKNOWN_IN_TESTS = """
+stages: {a: {source: generate}, b: {transform: filter, with: {where: id = 1}}, c: {sink: console}}
+tests:
+  one: {given: {a: []}, expect: {c: {file: c.jsonl, nope: 1}}, dead: {b: [{nope: 1}]}, nope: 1}
+"""
 
 
 def test_every_key_of_a_pipeline_file() -> None:
@@ -122,6 +128,14 @@ def test_every_key_of_a_pipeline_file() -> None:
     keys = {key for hint in hints for key in re.findall(r"`(\w+)`", hint.partition(" may have ")[2])}
     assert {"stages", "workers", "rows", "seconds", "timeout", "interval", "then"} <= keys
     assert missing(FILE.read_text(encoding="utf-8"), keys) == []
+
+
+def test_every_key_of_a_test_in_a_pipeline_file() -> None:
+    with pytest.raises(SpecError) as raised:
+        load_text(UNKNOWN_IN_TESTS, tests=True)
+    keys = {key for p in raised.value.problems for key in re.findall(r"`(\w+)`", p.hint.partition(" may have ")[2])}
+    assert {"given", "expect", "dead", "reason", "file"} <= keys
+    assert missing(VERBS["test"].read_text(encoding="utf-8"), keys) == []
 
 
 # -- the report and the state ------------------------------------------------------------------------------------------
