@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from etlcore.spec.model import Input, Pipeline
 from etlcore.trial.cases import CaseResult
 
+_UNREACHED = {"source": "no test gives it rows", "output": "no row comes out of it"}
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -28,7 +30,7 @@ class Reach:
     def gaps(self) -> list[str]:
         """What no test reaches, in words; empty when nothing is left to do."""
         if not self.tests:
-            return ["no row comes out of it" if self.kind == "output" else "no row comes to it"]
+            return [_UNREACHED.get(self.kind, "no row comes to it")]
         return ["no row comes out of it"] if self.put_out == 0 else []
 
 
@@ -69,7 +71,7 @@ def _parts(pipeline: Pipeline, results: Sequence[CaseResult]) -> Iterator[Reach]
             if stage.kind == "transform"
             else None,
         )
-        for name in getattr(stage.cls, "outputs", ()):
+        for name in stage.outputs:
             out = _put_out(results, Input(stage.name, name))
             yield Reach(Input(stage.name, name), "output", sum(map(bool, out)), sum(out), None, None)
 

@@ -143,7 +143,7 @@ class _Excerpt:
             yield self._sink(stage.name, inputs, self.written.setdefault(stage.name, []), stage.take)
             return
         yield replace(stage, inputs=inputs) if stage.kind == "transform" else _source(stage.name, rows or _batch([]))
-        for output in (None, *getattr(stage.cls, "outputs", ())):
+        for output in (None, *stage.outputs):
             kept = self.outputs.setdefault((stage.name, output), [])
             yield self._sink(f"{stage.name}: {output or 'out'}", (Input(stage.name, output),), kept, Take())
 

@@ -252,7 +252,7 @@ def test_coverage(steps: None, tmp_path: Path) -> None:
     found = coverage(pipeline, run_tests(pipeline))
     assert {str(part.at): (part.tests, part.rows, part.put_out, part.dead, part.gaps) for part in found.parts} == {
         "numbers": (1, 2, 2, None, []),
-        "more": (0, 0, 0, None, ["no row comes to it"]),
+        "more": (0, 0, 0, None, ["no test gives it rows"]),
         "routed": (2, 3, 0, 0, ["no row comes out of it"]),
         "routed.odd": (2, 3, None, None, []),
         "routed.never": (0, 0, None, None, ["no row comes out of it"]),
