@@ -61,7 +61,7 @@ def _a_slow_way_and_a_fast_one(drawing: Drawing) -> bool:
 FAULTS = {
     "commit_early": Fault(_a_slow_stage, LOST, {"pause": 0.05, "ends": ["kill"]}),
     "settle_on_exception": Fault(_has("poison"), rf"{LOST}|exit code 4"),
-    "drop_a_receipt_at_fan_in": Fault(_a_slow_stage_that_joins, LOST, {"pause": 0.1, "linger": 1.0, "ends": ["kill"]}),
+    "drop_a_receipt_at_fan_in": Fault(_a_slow_stage_that_joins, LOST, {"pause": 0.1, "linger": 0.5, "ends": ["kill"]}),
     "close_a_channel_one_sender_early": Fault(_a_slow_way_and_a_fast_one, "exit code 3, not 0", {"last_pause": 0.02}),
     "lose_the_flush": Fault(_has("keep"), LOST),
     "write_rows_without_their_positions": Fault(_has("sqlite"), "where each counts once"),

@@ -398,4 +398,4 @@ def test_the_model_notices(name: str, monkeypatch: Patch) -> None:
         monkeypatch.setattr(model, "patience", 0.3)  # it is to fail, and may do so soon
     apply(monkeypatch)
     with pytest.raises(NOTICED):
-        run_state_machine_as_test(model, settings=one_failure(200, 40))
+        run_state_machine_as_test(model, settings=one_failure(2000, 40))

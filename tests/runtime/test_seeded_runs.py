@@ -1,6 +1,7 @@
 """Whole runs under the scheduler: small graphs, many seeds, one oracle (`tests.runtime.lab.Lab.check`).
 
-Each test goes through a block of seeds; a failure says which seed it was, and `run_seed` repeats it.
+Each test goes through a block of seeds; a failure says which seed it was, and `run_seed` repeats it. How
+many there are, `tests.runtime.effort` says.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Iterator
 import pytest
 
 from etlcore.state import StateStore
+from tests.runtime.effort import seeds
 from tests.runtime.lab import run_seed
 from tests.runtime.plans import PLANS, broken, random_plan
 
-BLOCKS = [range(start, start + 25) for start in range(0, 100, 25)]
+BLOCKS = [seeds(100)[start : start + 25] for start in range(0, len(seeds(100)), 25)]
+SURPRISES = [seeds(40)[start : start + 20] for start in range(0, len(seeds(40)), 20)]
 
 
 @pytest.fixture(autouse=True)
@@ -29,42 +32,42 @@ def _quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_run_drains_whatever_the_interleaving(name: str, store: StateStore) -> None:
-    for seed in range(6):
+    for seed in seeds(6):
         run_seed(PLANS[name], seed, store)
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_stopped_run_drains_and_the_next_one_goes_on_behind_it(name: str, store: StateStore) -> None:
-    for seed in range(4):
+    for seed in seeds(4):
         run_seed(PLANS[name], seed, store, stops=1, again=True)
 
 
-@pytest.mark.parametrize("seeds", BLOCKS, ids=str)
-def test_random_graphs_that_are_stopped(seeds: range, store: StateStore) -> None:
-    for seed in seeds:
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_random_graphs_that_are_stopped(block: range, store: StateStore) -> None:
+    for seed in block:
         run_seed(random_plan(seed), seed, store, stops=seed % 2, again=True)
 
 
-@pytest.mark.parametrize("seeds", BLOCKS, ids=str)
-def test_random_graphs_that_are_abandoned(seeds: range, store: StateStore) -> None:
-    for seed in seeds:
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_random_graphs_that_are_abandoned(block: range, store: StateStore) -> None:
+    for seed in block:
         run_seed(random_plan(seed), seed, store, stops=2, aborts=True, again=True)
 
 
-@pytest.mark.parametrize("seeds", BLOCKS, ids=str)
-def test_random_graphs_in_which_a_stage_fails(seeds: range, store: StateStore) -> None:
-    for seed in seeds:
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_random_graphs_in_which_a_stage_fails(block: range, store: StateStore) -> None:
+    for seed in block:
         run_seed(broken(random_plan(seed), seed), seed, store, stops=seed % 2, again=True)
 
 
-@pytest.mark.parametrize("seeds", [range(500, 520), range(520, 540)], ids=str)
-def test_timeouts_that_come_early_and_waits_that_end_for_no_reason(seeds: range, store: StateStore) -> None:
-    for seed in seeds:
+@pytest.mark.parametrize("block", SURPRISES, ids=str)
+def test_timeouts_that_come_early_and_waits_that_end_for_no_reason(block: range, store: StateStore) -> None:
+    for seed in block:
         run_seed(random_plan(seed), seed, store, stops=seed % 3, aborts=True, again=True, surprises=0.02)
 
 
 @pytest.mark.parametrize("name", ["diamond", "ordered", "keyed", "a buffer"])
 def test_workers_that_are_interrupted_at_any_line(name: str, store: StateStore) -> None:
-    for seed in range(3):
-        run_seed(PLANS[name], seed, store, stops=seed, aborts=True, again=True, lines=True)
+    for seed in seeds(3):
+        run_seed(PLANS[name], seed, store, stops=seed % 3, aborts=True, again=True, lines=True)
         run_seed(broken(PLANS[name], seed), seed, store, name="broken", lines=True)
