@@ -132,6 +132,14 @@ class _Component:
     def open(self, context: Context) -> None:
         """Connect, open files; called once, before anything else. ``self.context`` is set already."""
 
+    def probe(self) -> None:
+        """Find out whether `open` would succeed, and change nothing: for `etl check --connect`.
+
+        Called instead of `open`, with config and context; `close` follows. Raise what `open` would. A component that
+        does not define it is opened: define it where `open` makes or joins something.
+        """
+        self.open(self.context)
+
     def close(self) -> None:
         """Let go of everything; called once, always, also after an exception (in `open` too)."""
 
@@ -188,6 +196,14 @@ class Transform(_Component):
     """The same input gives the same output."""
     outputs: ClassVar[tuple[str, ...]] = ()
     """Names of further outputs (``from: stage.NAME``), beside the main one."""
+
+    @classmethod
+    def outputs_of(cls, config: Any) -> tuple[str, ...]:
+        """The names of the further outputs with these checked options; ``outputs`` where it is not overridden.
+
+        For a transform whose outputs are named in its options. Asked before anything runs.
+        """
+        return cls.outputs
 
     def process(self, batch: Batch) -> Batch | Iterable[Batch | tuple[str, Batch]] | None:
         """The batch's outcome. A row that is missing from it is *filtered*.

@@ -17,6 +17,7 @@ from etlcore.plugins.records import Kind
 if TYPE_CHECKING:
     from etlcore.batch import Batch, Row
     from etlcore.explain import StagePlan, Way
+    from etlcore.runtime.probing import Probed
     from etlcore.runtime.run import Run
     from etlcore.spec import Problem, model
     from etlcore.state import DeadLetter, StoredPosition
@@ -172,6 +173,12 @@ class Pipeline:
         from etlcore import draw
 
         return {"text": draw.text, "mermaid": draw.mermaid, "svg": draw.svg}[form](self.checked)
+
+    def probe(self, *, timeout: float = 30.0) -> list[Probed]:
+        """Open every source and sink, without reading or writing: what came of it, for each."""
+        from etlcore.runtime.probing import probe
+
+        return probe(self.checked, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name}: {' '.join(self._names()) or 'no stages'}>"

@@ -14,6 +14,7 @@ from etlcore.builtin.files_partitions import split
 from etlcore.builtin.files_staged import STAGING, Compression, recover
 from etlcore.builtin.jsonlines import to_lines
 from etlcore.builtin.options import Options
+from etlcore.builtin.places import check_directory, check_writable
 from etlcore.components import Context, RowsFailed, Sink
 
 _OF_DIRECTORIES = ("roll_bytes", "roll_seconds", "partition_by", "compression", "max_open")
@@ -99,6 +100,13 @@ class FilesSink(Sink):
             )
         self._appender = Appender(context.directory / path, log=context.log)
         self._appender.open(empty=self.config.mode == "overwrite")
+
+    def probe(self) -> None:
+        path = self.context.directory / self.config.path.replace("{worker}", "0")
+        if self.config.is_directory:
+            check_directory(path)
+        else:
+            check_writable(path)
 
     def write(self, batch: Batch) -> None:
         if not len(batch):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from etlcore.batch import Batch
 from etlcore.builtin.options import Options
-from etlcore.builtin.sqlite_database import ROW_ERRORS, Database
+from etlcore.builtin.places import check_writable
+from etlcore.builtin.sqlite_database import ROW_ERRORS, Database, SqliteError
 from etlcore.builtin.sqlite_table import Table
 from etlcore.builtin.sqlite_values import Columns, fold, to_columns
 from etlcore.components import Context, RowsFailed, TransactionalSink
@@ -97,6 +100,18 @@ class SqliteSink(TransactionalSink):
             context.directory / config.path, context.pipeline, context.stage, busy_seconds=config.busy_seconds
         )
         self._database.open(self._table.check)
+
+    def probe(self) -> None:
+        file = self.context.directory / self.config.path
+        check_writable(file)
+        if not file.exists():
+            return
+        key = (self.config.key,) if isinstance(self.config.key, str) else tuple(self.config.key)
+        try:
+            with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
+                Table(self.config.table, key).check(db)
+        except sqlite3.DatabaseError as error:
+            raise SqliteError(f"{file} cannot be used: {error}") from error
 
     def positions(self) -> Mapping[str, Any]:
         return self.database.positions

@@ -121,7 +121,7 @@ class Run:
 
     def _worker(self, host: StageHost, number: int) -> StageWorker:
         stage = host.stage
-        component: Any = _make(stage)
+        component: Any = make_component(stage)
         context = self._context(stage, number)
         component.config = stage.config
         component.context = context
@@ -311,7 +311,7 @@ class Run:
         return [worker for worker in self.workers if isinstance(worker, SourceWorker)]
 
 
-def _make(stage: Stage) -> Any:
+def make_component(stage: Stage) -> Any:
     """An instance of the stage's component. Raises BrokenPlugin when there is none to be had."""
     try:
         return stage.cls()

@@ -36,6 +36,7 @@ VERBS = {
     "schema": FILE,
     "new": DOCS / "first-plugin.md",
     "graph": FILE,
+    "check": FILE,
     "test": DOCS / "testing-pipelines.md",
 }
 """Where a verb is described that `running.md` does not describe."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from etlcore_sls.client import Group, SlsClient
 from etlcore_sls.errors import SlsError, SlsFailure
+from etlcore_sls.loading import load_sdk
 
 if TYPE_CHECKING:
     from etlcore_sls.source import SlsSource
@@ -107,6 +108,7 @@ def _accepts(client: _Admin, owned: _Owned) -> bool:
 @contextmanager
 def _admin(source: SlsSource) -> Iterator[_Admin]:
     """A client for the source's group, which must exist. What the service refuses becomes an SlsFailure."""
+    load_sdk()
     if not hasattr(source, "_closing"):
         source._closing = []  # `close` looks there; a source that is reset is not open
     config = source.config

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 from etlcore import Batch, Context, RetryAfter, RowsFailed, Sink
 from etlcore_sls.connect import find_service, until_ready
 from etlcore_sls.errors import SlsError
+from etlcore_sls.loading import load_sdk
 from etlcore_sls.sink_config import SlsSinkConfig
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class SlsSink(Sink):
     config: SlsSinkConfig
 
     def open(self, context: Context) -> None:
+        load_sdk()
         from etlcore_sls.sink_client import PutClient
         from etlcore_sls.sink_log import LogMaker
 

@@ -19,6 +19,7 @@ from etlcore_sls.connect import find_service, until_ready
 from etlcore_sls.endpoint import Endpoint
 from etlcore_sls.errors import SlsError
 from etlcore_sls.holdings import Holdings, Page, Shard
+from etlcore_sls.loading import load_sdk
 from etlcore_sls.pages import batches
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ class SlsSource(Source):
     Config: ClassVar[type[SlsConfig]] = SlsConfig
     config: SlsConfig
     replayable = True
+    _closing: list[Callable[[], None]]
 
     def open(self, context: Context) -> None:
+        load_sdk()
         from etlcore_sls.client import SlsClient
         from etlcore_sls.clients import Clients
         from etlcore_sls.commit import Committer
@@ -48,7 +51,7 @@ class SlsSource(Source):
         from etlcore_sls.service_clock import ServiceClock
         from etlcore_sls.until import Until
 
-        self._closing: list[Callable[[], None]] = []
+        self._closing = []
         self._counts: deque[tuple[str, str]] = deque()
         self._next_gauge = 0.0
         self._told: set[str] = set()
@@ -93,6 +96,20 @@ class SlsSource(Source):
         self._closing.append(self._heartbeats.stop)
         self._fetchers = Fetchers(config, self._holdings, self._until, client, provider, context.log, self._count)
         self._committer = Committer(self._clients, consumer, self._holdings, provider, context.log)
+
+    def probe(self) -> None:
+        """Look for the logstore and the group; nobody joins, and nothing is made."""
+        load_sdk()
+        from etlcore_sls.client import SlsClient
+        from etlcore_sls.service_clock import ServiceClock
+
+        self._closing = []
+        endpoint, provider = self._service()
+        client = SlsClient(self.config, endpoint, provider, _SHORT_SECONDS, ServiceClock())
+        self._closing.append(client.close)
+        self._ready(client.shards)
+        if self._ready(client.group) is None:
+            self.context.log.info("there is no consumer group %s yet: a run makes it", self.config.consumer_group)
 
     def read(self) -> Iterator[Batch | None]:
         if self._finish.over():
