@@ -35,7 +35,7 @@ def check(files: tuple[str, ...], connect: bool, timeout: float) -> int:
     wrong = unreachable = False
     for file in files:
         try:
-            pipeline = load(file, plugins=Plugins())  # each with those in files beside it, and no others
+            pipeline = load(file, plugins=Plugins(), tests=True)  # each with those in files beside it, and no others
         except SpecError as error:
             wrong = True
             click.echo(str(error), err=True)

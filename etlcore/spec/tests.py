@@ -68,8 +68,8 @@ class _Reader:
         found = keys.found
         before = len(value.document.problems)
         given = self._given(value, found.get("given"))
-        in_order = before == len(value.document.problems)  # otherwise something else may be given
-        reached = self._reached(given) if in_order else None
+        sound = before == len(value.document.problems)  # otherwise something else may be given
+        reached = self._reached(given) if sound else None
         if "expect" not in found and "dead" not in found:
             value.wrong_key(
                 f"test `{value.name}` expects nothing", "add expect: {STAGE: [ROW, …]}, or dead: {STAGE: [REASON, …]}"
@@ -149,8 +149,9 @@ class _Reader:
             sources = [
                 other for other, draft in self.drafts.items() if draft.kind == "source" and self._leads(other, name)
             ]
+            known = [other for other in self.drafts if other in reached]
             value.wrong_key(
-                f"no given row can come to `{name}`: what is given goes to {quoted(sorted(reached))} alone",
+                f"no given row can come to `{name}`: what is given goes to {quoted(known)} alone",
                 f"give rows to {quoted([*sources, name], 'or')}",
             )
 
@@ -177,9 +178,10 @@ class _Reader:
         draft = self.drafts[name]
         if not dot:
             return Input(name)
-        if draft.cls is not None and output not in draft.outputs:
-            close = closest(output, draft.outputs)
-            others = [f"{name}.{other}" for other in draft.outputs]
+        outputs = draft.outputs
+        if outputs is not None and output not in outputs:
+            close = closest(output, outputs)
+            others = [f"{name}.{other}" for other in outputs]
             if close:
                 hint = f"did you mean `{name}.{close}`?"
             else:

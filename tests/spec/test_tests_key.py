@@ -91,7 +91,7 @@ WRONG = {
     "what no row can come to": (
         f"one: {{{GIVEN}, expect: {{more: []}}}}",
         "8:46",
-        "no given row can come to `more`: what is given goes to `logs`, `out` and `parsed` alone",
+        "no given row can come to `more`: what is given goes to `logs`, `parsed` and `out` alone",
         "give rows to `other` or `more`",
     ),
     "what is in front of the rows": (
