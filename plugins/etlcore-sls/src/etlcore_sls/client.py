@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from etlcore_sls.body import Piece, read_body
 from etlcore_sls.config import SlsConfig
 from etlcore_sls.credentials import Provider
 from etlcore_sls.endpoint import Endpoint
@@ -24,9 +25,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """One answer to a pull. ``groups`` are the SDK's parsed LogGroups."""
+    """One answer to a pull."""
 
-    groups: Any
+    pieces: Sequence[Piece]
     count: int
     next_cursor: str
     raw_bytes: int
@@ -112,17 +113,26 @@ class SlsClient(LogstoreClient):
 
 
 def _pull(response: Any) -> Pull:
-    groups = response.loggroup_list.LogGroups  # parses the body
+    pieces = _pieces(response)
     count = response.get_loggroup_count()
-    if len(groups) != count:
-        raise ValueError(f"x-log-count says {count} log groups, the body holds {len(groups)}")
+    found = sum(map(len, pieces))
+    if found != count:
+        raise ValueError(f"x-log-count says {count} log groups, the body holds {found}")
     return Pull(
-        groups=groups,
+        pieces=pieces,
         count=count,
         next_cursor=str(response.get_next_cursor()),
         raw_bytes=int(response.get_raw_size()),
         at_end=_at_end(response.get_all_headers()),
     )
+
+
+def _pieces(response: Any) -> Sequence[Piece]:
+    body = getattr(response, "_raw_uncompressed_body", None)
+    if body is None:  # there was none, or this version of the SDK keeps it elsewhere
+        groups = response.loggroup_list.LogGroups
+        return [groups] if groups else []
+    return read_body(body)
 
 
 def _at_end(headers: Mapping[str, str]) -> bool | None:

@@ -111,7 +111,7 @@ class Fetchers:
         nothing = pull.count == 0 and pull.next_cursor == cursor
         at_end = pull.at_end if pull.at_end is not None else nothing
         self._measure_lag(client, shard, pull, at_end)
-        page = None if nothing else Page(pull.groups, self._positions(cursor, pull), pull.raw_bytes)
+        page = None if nothing else Page(pull.pieces, self._positions(cursor, pull), pull.raw_bytes)
         self._holdings.put(shard, page, pull.next_cursor, self._config.poll_seconds if at_end or nothing else 0.0)
 
     def _positions(self, cursor: str, pull: Pull) -> list[str]:

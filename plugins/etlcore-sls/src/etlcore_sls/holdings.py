@@ -19,7 +19,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etlcore_sls.body import Piece
 
 _PAGES_AHEAD = 4  # of one shard, so that no shard takes the whole room
 _FIRST_PAGE_BYTES = 256 * 1024  # a guess, until a shard has answered
@@ -29,7 +32,7 @@ _FIRST_PAGE_BYTES = 256 * 1024  # a guess, until a shard has answered
 class Page:
     """What one pull brought: log groups, and the positions behind each (or one behind all, for a query)."""
 
-    groups: Sequence[Any]
+    pieces: Sequence[Piece]
     ends: Sequence[str]
     nbytes: int
 
@@ -246,11 +249,11 @@ class Holdings:
         return self._fetching and not shard.gone and not shard.leaving
 
     def _add(self, shard: Shard, page: Page) -> None:
-        if not page.groups and shard.pages and not shard.pages[-1].groups:
+        if not page.pieces and shard.pages and not shard.pages[-1].pieces:
             shard.pages[-1] = page  # nothing but a position: the later one says it all
             return
         shard.pages.append(page)
-        if page.groups:
+        if page.pieces:
             shard.page_bytes = page.nbytes
         self._bytes += page.nbytes
         self._ready.append(shard)

@@ -167,6 +167,19 @@ def split_group_list(data: bytes) -> list[bytes]:
     return groups
 
 
+def group_ends(data: bytes) -> Iterator[int]:
+    """Where each framed LogGroup of a LogGroupList ends. Raises ProtobufError where it holds anything else."""
+    position = 0
+    while position < len(data):
+        if data[position] != _GROUP_TAG[0]:
+            raise ProtobufError("a LogGroupList holds something that is no LogGroup")
+        size, position = read_varint(data, position + 1)
+        position += size
+        if position > len(data):
+            raise ProtobufError("message ends within a field")
+        yield position
+
+
 def decode_log_group(data: bytes) -> LogGroup:
     """A LogGroup from its bytes, every log in it. Raises ProtobufError, also when a required field is missing."""
     group = LogGroup()
