@@ -17,6 +17,8 @@ def etl_components() -> Iterator[Component]:
     yield Component("python", "source", "etlcore.builtin.python_source:PythonSource", "Rows from a Python generator")
     yield Component("select", "transform", "etlcore.builtin.select:Select", "Keep and rename columns")
     yield Component("filter", "transform", "etlcore.builtin.filter:Filter", "Keep the rows that fit a condition")
+    yield Component("rename", "transform", "etlcore.builtin.rename:Rename", "Give columns other names")
+    yield Component("route", "transform", "etlcore.builtin.route:Route", "Named outputs by conditions")
     yield Component(
         "parse_uri", "transform", "etlcore.builtin.parse_uri:ParseUri", "Path and query parameters of a URI"
     )

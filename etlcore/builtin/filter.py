@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from etlcore.batch import Batch, column_values
+from etlcore.batch import Batch
 from etlcore.builtin import expression
+from etlcore.builtin.conditions import Condition, chosen, judge
 from etlcore.builtin.options import Options
 from etlcore.components import Transform
 
@@ -22,16 +21,10 @@ class Filter(Transform):
     """
 
     class Config(Options):
-        where: str = Field(
+        where: Condition = Field(
             description="The condition: columns (in `backticks` where need be), constants, = != < <= > >=, in (…), "
             "is null, like, matches, startswith, endswith, contains, number(column), and, or, not."
         )
-
-        @field_validator("where")
-        @classmethod
-        def _well_formed(cls, where: str) -> str:
-            expression.parse(where)
-            return where
 
         @cached_property
         def condition(self) -> expression.Node:
@@ -41,30 +34,8 @@ class Filter(Transform):
     config: Config
 
     def process(self, batch: Batch) -> Batch:
-        if batch.columnar:
-            try:
-                mask = expression.evaluate_columns(self.config.condition, batch.arrow)
-            except expression.Inexact:
-                pass
-            else:
-                return Batch.from_arrow(batch.arrow.filter(mask))
-        outcomes = expression.evaluate_rows(self.config.condition, _columns_of(batch))
-        refused = {i: o.reason for i, o in enumerate(outcomes) if isinstance(o, expression.Mismatch)}
-        if refused:
-            self.context.reject(batch.take(list(refused)), [f"where: {reason}" for reason in refused.values()])
-        if batch.columnar:
-            return batch.take([i for i, outcome in enumerate(outcomes) if outcome is True])
-        return Batch.from_rows([row for row, o in zip(batch.rows, outcomes, strict=True) if o is True])
-
-
-def _columns_of(batch: Batch) -> Callable[[str], list[Any]]:
-    if not batch.columnar:
-        rows = batch.rows
-        return lambda name: [row.get(name) for row in rows]
-    record_batch = batch.arrow
-
-    def column(name: str) -> list[Any]:
-        indices = record_batch.schema.get_all_field_indices(name)
-        return column_values(record_batch.column(indices[-1])) if indices else [None] * len(batch)
-
-    return column
+        judged = judge(self.config.condition, batch)
+        if judged.refused:
+            reasons = [f"where: {reason}" for reason in judged.refused.values()]
+            self.context.reject(batch.take(list(judged.refused)), reasons)
+        return chosen(batch, judged.fits)

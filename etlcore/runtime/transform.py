@@ -36,7 +36,7 @@ class TransformWorker(StageWorker):
         self._taking = ChannelAccount(account, host.name)
         self._output = output
         self._kept: dict[int, Packet] = {}
-        self._ports = frozenset(component.outputs)
+        self._ports = frozenset(host.stage.outputs)
         self._number = 0
         self._attempts = None if host.stage.on_error == OnError() else Attempts(self, self._attempt, self._attempted)
 

@@ -108,12 +108,13 @@ class _Graph:
             return None
         if not dot:
             return Input(stage)
-        if upstream.cls is not None and output not in upstream.outputs:
-            close = closest(output, upstream.outputs)
+        outputs = upstream.outputs
+        if outputs is not None and output not in outputs:
+            close = closest(output, outputs)
             if close:
                 hint = f"did you mean `{stage}.{close}`?"
-            elif upstream.outputs:
-                hint = f"it has {quoted(f'{stage}.{other}' for other in upstream.outputs)}, and `{stage}` itself"
+            elif outputs:
+                hint = f"it has {quoted(f'{stage}.{other}' for other in outputs)}, and `{stage}` itself"
             else:
                 hint = f"it has one output only: write from: {stage}"
             self.read.add((stage, close))
@@ -163,11 +164,12 @@ class _Graph:
         """Every row needs somewhere to go."""
         if draft.kind not in ("source", "transform"):
             return
-        if draft.cls is None and any(stage == draft.name for stage, _ in self.read):
+        outputs = draft.outputs
+        if outputs is None and any(stage == draft.name for stage, _ in self.read):
             return  # which outputs it would have is not known
-        unread = [output for output in draft.outputs if (draft.name, output) not in self.read]
+        unread = [output for output in outputs or () if (draft.name, output) not in self.read]
         main = (draft.name, None) in self.read
-        if not main and len(unread) == len(draft.outputs):
+        if not main and len(unread) == len(outputs or ()):
             draft.at.wrong_key(
                 f"nobody reads from stage `{draft.name}`: its rows would go nowhere",
                 f"add from: {draft.name} to a stage, or remove `{draft.name}`",

@@ -99,6 +99,24 @@ class Stage:
     on_error: OnError = field(default_factory=lambda: OnError())
     place: Place | None = None
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The named outputs, beside the main one."""
+        return outputs_of(self.cls, self.config)
+
+
+def outputs_of(cls: type[Any], config: BaseModel | None) -> tuple[str, ...]:
+    """The named outputs of a component with these options; sources and sinks have none."""
+    named = getattr(cls, "outputs_of", None)
+    return () if named is None else tuple(named(config))
+
+
+def names_outputs(cls: type[Any]) -> bool:
+    """Whether the options of a component name its outputs."""
+    from etlcore.components import Transform
+
+    return issubclass(cls, Transform) and cls.outputs_of.__func__ is not Transform.outputs_of.__func__  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

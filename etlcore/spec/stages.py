@@ -11,7 +11,7 @@ from etlcore.plugins import PluginError, Plugins
 from etlcore.plugins.records import KINDS, Kind
 from etlcore.spec import fields
 from etlcore.spec.fields import Keys, Value
-from etlcore.spec.model import Input, OnError, Queue, Take
+from etlcore.spec.model import Input, OnError, Queue, Take, names_outputs, outputs_of
 from etlcore.spec.on_error import read_on_error
 from etlcore.spec.optionkeys import option_names
 from etlcore.spec.options import check_options
@@ -65,9 +65,13 @@ class Draft:
     inputs: tuple[Input, ...] = ()
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """The named outputs, beside the main one."""
-        return tuple(getattr(self.cls, "outputs", ()))
+    def outputs(self) -> tuple[str, ...] | None:
+        """The named outputs, beside the main one; None where what names them is wrong or unknown."""
+        if self.cls is None:
+            return None
+        if self.config is None and self.cls.Config is not None and names_outputs(self.cls):
+            return None
+        return outputs_of(self.cls, self.config)
 
 
 class StageReader:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import etlcore
 from etlcore import Component, Sink, Source, Transform
 from etlcore.builtin import etl_components
 
@@ -30,6 +33,17 @@ def test_every_component_loads_and_explains_itself(component: Component) -> None
     assert component.summary
     for name, option in cls.Config.model_fields.items():
         assert option.description, f"{component.name}.{name} has no description"
+
+
+@pytest.mark.parametrize(
+    "component", [component for component in COMPONENTS if load(component).example], ids=lambda c: f"{c.name}-{c.kind}"
+)
+def test_the_examples_run(component: Component, tmp_path: Path) -> None:
+    file = tmp_path / "example.yaml"
+    file.write_text(inspect.cleandoc(load(component).example))
+    ran = etlcore.run(file)
+    assert ran.report.exit_code == 0
+    assert ran.report.balance.delivered > 0
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: f"{c.name}-{c.kind}")

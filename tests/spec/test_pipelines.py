@@ -95,12 +95,12 @@ def test_a_component_that_is_missing_is_the_only_problem() -> None:
     text = """
 stages:
   g: {source: generate}
-  r: {transform: route.by_level, with: {anything: 1}}
+  r: {transform: sort.by_level, with: {anything: 1}}
   o: {sink: console, from: [r.errors, r.late]}
 """
     with pytest.raises(SpecError) as raised:
         load_text(text)
-    assert [p.message for p in raised.value.problems] == ["no plugin named `route` is installed (for `route.by_level`)"]
+    assert [p.message for p in raised.value.problems] == ["no plugin named `sort` is installed (for `sort.by_level`)"]
 
 
 def test_the_main_output_of_a_stage_with_named_ones_may_be_unread(probe: None) -> None:
