@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from etlcore.api.local import LocalPlugins
-from etlcore.api.running import Ran, RunFailed, run_checked
+from etlcore.api.running import Ran, RunFailed, replay_checked, run_checked
 from etlcore.api.stepping import Step
 from etlcore.api.table import Table
 from etlcore.plugins.records import Kind
 
 if TYPE_CHECKING:
-    from etlcore.batch import Batch, Row
+    from datetime import datetime
+
+    from etlcore.batch import Batch, Position, Row
     from etlcore.explain import StagePlan, Way
     from etlcore.runtime.probing import Probed
     from etlcore.runtime.run import Run
     from etlcore.spec import Problem, model
-    from etlcore.state import DeadLetter, StoredPosition
+    from etlcore.state import DeadLetter, RunRecord, StoredPosition
     from etlcore.trial import Outcome
 
 StrPath = str | os.PathLike[str]
@@ -264,3 +266,87 @@ class Pipeline:
             return []
         with StateStore(self._state(state)) as store:
             return store.stored_positions(self.name)
+
+    def history(self, *, state: StrPath | None = None) -> list[RunRecord]:
+        """The runs that the state directory knows of, the newest first."""
+        from etlcore.state import StateStore
+
+        if not self._state(state).is_dir():
+            return []
+        with StateStore(self._state(state)) as store:
+            return store.runs(self.name)
+
+    def replay(
+        self,
+        *,
+        stage: str | None = None,
+        into: str | None = None,
+        ids: Sequence[int] | None = None,
+        reason: str | None = None,
+        state: StrPath | None = None,
+        check: bool = True,
+        watch: Callable[[Run], None] | None = None,
+    ) -> Ran | None:
+        """Run dead letters again, from the stage that refused each of them; None when there are none that are meant.
+
+        ``stage``, ``ids`` and ``reason`` (a part of it) choose among them; ``into`` gives those of ``stage`` to another
+        stage. Raises `etlcore.runtime.replay_plan.Impossible` when they have nowhere to go, and what `run` raises.
+        """
+        from etlcore.runtime.replay_plan import Wanted
+        from etlcore.state import Selection
+
+        wanted = Wanted(Selection(stage=stage, reason=reason, ids=ids), into)
+        ran = replay_checked(self.checked, self._state(state), self._plugins, wanted, watch)
+        if ran is not None and check and not ran.ok:
+            raise RunFailed(ran)
+        return ran
+
+    def purge(
+        self,
+        *,
+        stage: str | None = None,
+        ids: Sequence[int] | None = None,
+        reason: str | None = None,
+        state: StrPath | None = None,
+    ) -> int:
+        """Delete dead letters for good, all of them or those that are meant; gives how many."""
+        from etlcore.state import Selection, StateStore
+
+        if not self._state(state).is_dir():
+            return 0
+        with StateStore(self._state(state)) as store:
+            meant = Selection(self.name, stage=stage, reason=reason, ids=ids, upto=store.last_letter())
+            return store.delete_letters(meant)
+
+    def reset(
+        self,
+        to: Literal["begin", "end"] | datetime | Position,
+        *,
+        stage: str | None = None,
+        partition: str | None = None,
+        state: StrPath | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Move positions, as `etl state reset` does: to begin, end, a time (with a zone), or a `Position` as it is.
+
+        Gives what was moved: positions by partition, by stage; None for one that was forgotten. Raises
+        `etlcore.runtime.positions.CannotMove`, which says why, and StateError (also while a run has the pipeline).
+        """
+        from etlcore.batch import Position
+        from etlcore.runtime.moving import Target, plan_move
+        from etlcore.runtime.positions import keepers
+        from etlcore.state import StateStore, hold
+
+        if isinstance(to, Position):
+            target, partition = Target(str(to.value), None, to.value), to.partition
+        else:
+            target = Target(str(to), to)
+        directory = self._state(state)
+        with (
+            hold(directory, self.name, "reset"),
+            StateStore(directory) as store,
+            keepers(self.checked, store, stage) as found,
+        ):
+            moves = [plan_move(keeper, target, partition) for keeper in found]
+            for move in moves:
+                move.keeper.move(move.changes)
+        return {move.keeper.stage: move.changes for move in moves if move.changes}

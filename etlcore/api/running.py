@@ -11,14 +11,16 @@ from html import escape
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from etlcore.plugins import Plugins
+    from etlcore.runtime.replay_plan import Wanted
     from etlcore.runtime.report import Report
     from etlcore.runtime.run import Event, Run
     from etlcore.runtime.status import Late
     from etlcore.spec import model
+    from etlcore.state import RunLock, StateStore
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,49 @@ class RunFailed(Exception):
 def run_checked(pipeline: model.Pipeline, state: Path, plugins: Plugins, watch: Callable[[Run], None] | None) -> Ran:
     """Run a checked pipeline to its end, as `etl run` does. Raises StateError and PluginError."""
     from etlcore.cli.view.secrets import Mask
-    from etlcore.runtime.execution import execute
     from etlcore.state import StateStore, hold
 
     mask = Mask(pipeline)
+    with hold(state, pipeline.name, "run") as lock, StateStore(state, mask=mask.text) as store:
+        return _execute(pipeline, store, lock, plugins, watch, "run")
+
+
+def replay_checked(
+    pipeline: model.Pipeline, state: Path, plugins: Plugins, wanted: Wanted, watch: Callable[[Run], None] | None
+) -> Ran | None:
+    """Replay dead letters, as `etl dead replay` does; None when there are none.
+
+    Raises Impossible, StateError and PluginError.
+    """
+    from etlcore.cli.view.secrets import Mask
+    from etlcore.runtime.replay import ReplayStore, replayed
+    from etlcore.runtime.replay_plan import make_plan
+    from etlcore.state import hold
+
+    mask = Mask(pipeline)
+    with hold(state, pipeline.name, "replay") as lock, ReplayStore(state, mask=mask.text) as store:
+        for selection in make_plan(pipeline, store, wanted).selections.values():
+            store.delete_descendants(selection)  # of a replay that was killed
+        plan = make_plan(pipeline, store, wanted)
+        if not plan.count:
+            return None
+        return _execute(replayed(pipeline, plan.selections), store, lock, plugins, watch, "replay")
+
+
+def _execute(
+    pipeline: model.Pipeline,
+    store: StateStore,
+    lock: RunLock,
+    plugins: Plugins,
+    watch: Callable[[Run], None] | None,
+    kind: Literal["run", "replay"],
+) -> Ran:
+    from etlcore.runtime.execution import execute
+
     commands: SimpleQueue[str] = SimpleQueue()
-    with (
-        hold(state, pipeline.name, "run") as lock,
-        StateStore(state, mask=mask.text) as store,
-        _interrupts(commands),
-    ):
-        report = execute(pipeline, store, _Audience(watch), plugins=plugins, commands=commands, lock=lock)
-        ran = Ran(report, pipeline, state)
+    with _interrupts(commands):
+        report = execute(pipeline, store, _Audience(watch), plugins=plugins, commands=commands, lock=lock, kind=kind)
+        ran = Ran(report, pipeline, store.directory)
         plugins.run_finished(ran.to_json())
     return ran
 

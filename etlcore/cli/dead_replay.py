@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,26 +16,13 @@ from etlcore.cli.whereabouts import brief, state_option, table
 
 if TYPE_CHECKING:
     from etlcore.plugins import Plugins
+    from etlcore.runtime.replay_plan import Plan, Wanted
     from etlcore.runtime.report import Report
     from etlcore.spec.model import Pipeline
-    from etlcore.state import Selection, StateStore
+    from etlcore.state import StateStore
 
 _REASONS = 10
 _LIKE_RUN = ("report", "quiet", "log_format", "log_level", "timeout")
-
-
-class Impossible(Exception):
-    """These dead letters cannot be replayed; the text says why, and the next step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be replayed: the letters of ``selection``, into the stage ``into`` instead of that which refused
-    them.
-    """
-
-    selection: Selection
-    into: str | None = None
 
 
 @click.command(short_help="Run them again, from the stage that refused each.")
@@ -60,6 +45,7 @@ def replay(
     """
     from etlcore.cli.app import usage_error
     from etlcore.plugins import Plugins
+    from etlcore.runtime.replay_plan import Wanted
     from etlcore.spec import load
 
     if into is not None and options["stage"] is None:
@@ -93,13 +79,14 @@ class Replay(Execution):
 
     def _prepare(self, pipeline: Pipeline, store: StateStore) -> Pipeline | int:
         from etlcore.runtime.replay import replayed
+        from etlcore.runtime.replay_plan import Impossible, in_letters, make_plan
 
         try:
             plan = make_plan(pipeline, store, self._wanted)
             for selection in plan.selections.values():
                 again = store.delete_descendants(selection)
                 if again:
-                    self._view.say(f"{_letters(again)} of a replay that was killed: what they came from is replayed")
+                    self._view.say(f"{in_letters(again)} of a replay that was killed: what they came from is replayed")
             self._plan = plan = make_plan(pipeline, store, self._wanted)
         except Impossible as error:
             return self._refuse(str(error))
@@ -111,6 +98,7 @@ class Replay(Execution):
         return replayed(pipeline, plan.selections)
 
     def _hand_in(self, report: Report, pipeline: Pipeline, store: StateStore, plugins: Plugins) -> int:
+        from etlcore.runtime.replay_plan import in_letters
         from etlcore.state import StateError
 
         code = super()._hand_in(report, pipeline, store, plugins)
@@ -122,89 +110,13 @@ class Replay(Execution):
             return code
         refused = f", {report.dead_letters:,} refused again" if report.dead_letters else ""
         kept = f", {left:,} left as they were" if left else ""
-        self._view.say(f"{_letters(self._plan.count - left)} replayed{refused}{kept}")
+        self._view.say(f"{in_letters(self._plan.count - left)} replayed{refused}{kept}")
         return code
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which letters are given to which stage."""
-
-    selections: dict[str, Selection]
-    count: int
-    staying: list[str]
-    """Sentences about letters that were meant and cannot be replayed."""
-
-
-def make_plan(pipeline: Pipeline, store: StateStore, wanted: Wanted) -> Plan:
-    """What a replay would do with the letters that are there now. Raises Impossible, and StateError."""
-    meant = replace(wanted.selection, pipeline=pipeline.name, upto=store.last_letter())
-    found = {stage: count for (_, stage), count in store.count_letters(meant).items()}
-    kinds = {stage.name: stage.kind for stage in pipeline.stages}
-    if wanted.into is not None:
-        _check_target(pipeline, wanted.into, kinds)
-        return Plan({wanted.into: meant} if found else {}, sum(found.values()), [])
-    if meant.stage is not None and meant.stage not in kinds and not found:
-        raise Impossible(_no_stage(pipeline, meant.stage))
-    gone = [stage for stage in found if stage not in kinds]
-    if gone:
-        raise Impossible(_vanished(pipeline, gone, found))
-    sources = [stage for stage in found if kinds[stage] == "source"]
-    if sources and meant.stage is not None:
-        raise Impossible(_of_source(pipeline, meant.stage, found))
-    stages = [name for name in kinds if name in found and name not in sources]
-    return Plan(
-        {name: replace(meant, stage=name) for name in stages},
-        sum(found[name] for name in stages),
-        [_of_source(pipeline, name, found) for name in sources],
-    )
-
-
-def _check_target(pipeline: Pipeline, into: str, kinds: Mapping[str, str]) -> None:
-    if into not in kinds:
-        raise Impossible(_no_stage(pipeline, into))
-    if kinds[into] == "source":
-        raise Impossible(f"stage {into} is a source: it takes no rows\n  -> give them to a transform or a sink")
-
-
-def _no_stage(pipeline: Pipeline, name: str) -> str:
-    from etlcore.plugins.names import closest
-
-    close = closest(name, [stage.name for stage in pipeline.stages])
-    hint = f"did you mean `{close}`?" if close else f"its stages are {_stages(pipeline)}"
-    return f"the pipeline {pipeline.name} has no stage `{name}`\n  -> {hint}"
-
-
-def _vanished(pipeline: Pipeline, gone: list[str], found: dict[str, int]) -> str:
-    whose = ", ".join(f"{_letters(found[stage])} of the stage `{stage}`" for stage in gone)
-    example = f"--stage {gone[0]} --into STAGE"
-    return (
-        f"the pipeline {pipeline.name} no longer has every stage that refused rows: there are {whose}; "
-        f"its stages are {_stages(pipeline)}\n"
-        f"  -> give them to another stage ({example}), replay others (--stage), or delete them (etl dead purge)"
-    )
-
-
-def _of_source(pipeline: Pipeline, stage: str, found: dict[str, int]) -> str:
-    return (
-        f"{_letters(found[stage])} of the source `{stage}` cannot go back to it: a source takes no rows\n"
-        f"  -> give them to another stage: --stage {stage} --into STAGE ({_stages(pipeline, taking=True)})"
-    )
-
-
-def _stages(pipeline: Pipeline, *, taking: bool = False) -> str:
-    from etlcore.plugins.names import quoted
-
-    names = [stage.name for stage in pipeline.stages if not taking or stage.kind != "source"]
-    return quoted(names, "or" if taking else "and")
-
-
-def _letters(count: int) -> str:
-    return f"{count:,} dead letter{'' if count == 1 else 's'}"
 
 
 def _dry_run(pipeline: Pipeline, directory: Path, wanted: Wanted) -> int:
     from etlcore.runtime.replay import DeadLetterSource, replayed
+    from etlcore.runtime.replay_plan import Impossible, in_letters, make_plan
     from etlcore.state import StateStore
 
     with StateStore(directory) as store:
@@ -226,5 +138,5 @@ def _dry_run(pipeline: Pipeline, directory: Path, wanted: Wanted) -> int:
     for line in table([["letters", "refused by", "given to", "reason"], *reasons]):
         click.echo(line)
     through = [stage.name for stage in replayed(pipeline, plan.selections).stages if stage.cls is not DeadLetterSource]
-    click.echo(f"{_letters(plan.count)} would run through {', '.join(through)}; nothing was changed")
+    click.echo(f"{in_letters(plan.count)} would run through {', '.join(through)}; nothing was changed")
     return 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ import click
 from etlcore.cli.whereabouts import TIME_HELP, confirm, parse_moment, state_option, table, yes_option
 
 if TYPE_CHECKING:
-    from etlcore.cli.positions import Keeper
+    from etlcore.runtime.moving import Move, Target
 
 _MOST = 20  # partitions of a stage that are shown
 
@@ -24,16 +22,9 @@ _TO_HELP = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where positions are to be moved: ``where`` is begin, end or a time; None stands for ``value``."""
-
-    text: str
-    where: str | datetime | None
-    value: Any = None
-
-
 def _target(context: click.Context, option: click.Parameter, given: str) -> Target:
+    from etlcore.runtime.moving import Target
+
     if given in ("begin", "end"):
         return Target(given, given)
     moment = parse_moment(given)
@@ -64,8 +55,9 @@ def reset(file: Path, target: Target, stage: str | None, partition: str | None, 
     Shows every position before and after, and asks, unless --yes is given; the exit code is 2 when the answer is no.
     Nobody may run the pipeline meanwhile. Going back repeats rows; going forward leaves rows out, for good.
     """
-    from etlcore.cli.positions import CannotMove, keepers
     from etlcore.plugins import Plugins
+    from etlcore.runtime.moving import plan_move
+    from etlcore.runtime.positions import CannotMove, keepers
     from etlcore.spec import load
     from etlcore.state import StateStore, hold
 
@@ -77,7 +69,7 @@ def reset(file: Path, target: Target, stage: str | None, partition: str | None, 
             StateStore(directory) as store,
             keepers(pipeline, store, stage) as found,
         ):
-            moves = [_plan(keeper, target, partition) for keeper in found]
+            moves = [plan_move(keeper, target, partition) for keeper in found]
             for line in _shown(moves):
                 click.echo(line)
             if not any(move.changes for move in moves):
@@ -93,44 +85,6 @@ def reset(file: Path, target: Target, stage: str | None, partition: str | None, 
     count = sum(len(move.changes) for move in moves)
     click.echo(f"{count:,} position{'' if count == 1 else 's'} moved")
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """What becomes of a source's positions; None is a position that is forgotten."""
-
-    keeper: Keeper
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        """The partitions that move."""
-        return {name: value for name, value in self.after.items() if value != self.before.get(name)}
-
-
-def _plan(keeper: Keeper, target: Target, partition: str | None) -> Move:
-    """Where each partition stands and will stand. Raises CannotMove."""
-    from etlcore.cli.positions import CannotMove
-
-    before = dict(keeper.before())
-    if target.where is None:
-        after = dict.fromkeys([partition] if partition else before, target.value)
-        if len(after) != 1:
-            count = f"has {len(after)} partitions" if after else "has no positions yet"
-            names = f" (one of {', '.join(sorted(before)[:10])})" if before else ""
-            raise CannotMove(
-                f"stage {keeper.stage} {count}, and a value is the position of one\n"
-                f"  -> say which: --partition PARTITION{names}"
-            )
-    else:
-        after = dict(keeper.at(target.where, before))
-    if partition is not None:
-        if partition not in before and (target.where is None or partition not in after):
-            known = ", ".join(sorted({**before, **after} if target.where else before)[:10]) or "none"
-            raise CannotMove(f"stage {keeper.stage} has no partition {partition!r}\n  -> its partitions are: {known}")
-        after = {partition: after[partition]} if partition in after else {}
-    return Move(keeper, before, after)
 
 
 def _shown(moves: list[Move]) -> Iterator[str]:

@@ -281,3 +281,53 @@ def test_importing_etlcore_costs_next_to_nothing() -> None:
     code = "import sys, etlcore; print({'pydantic', 'pyarrow', 'yaml', 'etlcore.api'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"
+
+
+def refusing(directory: Path, *, mended: bool, found: list[dict[str, Any]]) -> Pipeline:
+    def check(row: dict[str, Any]) -> dict[str, Any]:
+        if row["n"] % 2 and not mended:
+            raise Reject("odd")
+        return row
+
+    rows = [{"n": n} for n in range(4)]
+    return Pipeline("refusing", directory=directory).source("in", rows).transform("even", check).sink("out", found)
+
+
+def test_dead_letters_are_replayed_and_purged(tmp_path: Path) -> None:
+    found: list[dict[str, Any]] = []
+    pipeline = refusing(tmp_path, mended=False, found=found)
+    assert pipeline.replay() is None
+    pipeline.run()
+    ids = [letter.id for letter in pipeline.dead_letters()]
+    assert len(ids) == 2
+    again = pipeline.replay()
+    assert again is not None
+    assert again.report.dead_letters == 2, "they are refused again"
+
+    mended = refusing(tmp_path, mended=True, found=found)
+    replayed = mended.replay(ids=[letter.id for letter in mended.dead_letters()][:1])
+    assert replayed is not None
+    assert replayed.report.balance.delivered == 1
+    assert [row["n"] for row in found] == [0, 2, 1]
+    assert mended.purge(reason="even") == 0
+    assert mended.purge(reason="odd") == 1
+    assert mended.dead_letters() == []
+    assert [run.kind for run in mended.history()] == ["replay", "replay", "run"]
+
+
+def test_positions_are_moved(file: Path) -> None:
+    pipeline = etlcore.load(file)
+    pipeline.run()
+    (position,) = pipeline.positions()
+    assert pipeline.reset("begin") == {"numbers": {position.partition: None}}
+    assert pipeline.run().report.balance.read == 10
+    assert pipeline.reset(etlcore.Position(position.partition, 4)) == {"numbers": {position.partition: 4}}
+    assert pipeline.run().report.balance.read == 6
+
+
+def test_what_is_installed() -> None:
+    from etlcore import api
+
+    assert "etlcore" in [found.distribution for found in api.installed()]
+    assert [described.kind for described in api.describe("generate")] == ["source"]
+    assert "source generate" in api.json_schema()["definitions"]
