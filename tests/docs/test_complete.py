@@ -190,6 +190,20 @@ def test_everything_a_component_may_use_or_declare() -> None:
     assert missing(text, names - {"derived"}) == []
 
 
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+_FIGURE = re.compile(r"""(?:metrics\.(?:gauge|count)|_count)\(\s*"(\w+)\"""")
+
+
+def test_every_figure() -> None:
+    """What components measure: each name with which they call `context.metrics`."""
+    sources = [*(ROOT / "etlcore").rglob("*.py"), *(ROOT / "plugins").glob("*/src/**/*.py")]
+    names = {name for file in sources for name in _FIGURE.findall(file.read_text(encoding="utf-8"))}
+    assert {"lag_seconds", "retries", "put_requests", "invalid_cursors"} <= names
+    text = "".join(page.read_text(encoding="utf-8") for page in (RUNNING, SLS, DOCS / "stages.md"))
+    assert missing(text, names) == []
+
+
 # -- the emulator ------------------------------------------------------------------------------------------------------
 
 
