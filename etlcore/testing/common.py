@@ -19,6 +19,7 @@ import pytest
 from etlcore.batch import Row
 from etlcore.plugins import Plugins
 from etlcore.plugins.records import Kind
+from etlcore.spec import SpecError
 from etlcore.testing.checks import Broken, Contract, NotApplicable, check
 from etlcore.testing.faults import Fault, InjectedFault, Watch, raise_fault, wrapped
 from etlcore.testing.runs import (
@@ -113,15 +114,11 @@ class ComponentContract(Contract):
         commands: Commands | None = None,
     ) -> Ended:
         """Run a pipeline in this process, with the component under the eyes of a watch."""
-        watched = wrapped(self.component_class(), watch or Watch())
-        return run_here(
-            scene.directory,
-            stages,
-            {**classes, self.name: watched},
-            scene.state,
-            commands=commands,
-            patience=self.patience,
-        )
+        watched = {**classes, self.name: wrapped(self.component_class(), watch or Watch())}
+        try:
+            return run_here(scene.directory, stages, watched, scene.state, commands=commands, patience=self.patience)
+        except SpecError as error:
+            raise Broken(f"the stage cannot be run as it is written:\n{error}") from None
 
     def run_killed(
         self,

@@ -22,6 +22,9 @@ from etlcore.components import Source
 
 Moment = Literal["before", "inside", "after"]
 
+COMMIT_OF_ROWS = "commit of rows"
+"""A fault's method: a commit with rows before its positions; the first ones may be of data that holds none."""
+
 _GUESS = 50  # calls of functions within a call, where none was counted
 
 
@@ -85,6 +88,8 @@ class Watch:
     """What the journal says of a call: made of its batch, or of the positions of a commit."""
     calls: list[Call] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    _given: dict[str, dict[str, bool]] = field(default_factory=dict)
+    """For each partition the positions that were yielded: whether rows stand before them."""
     _events: int = _GUESS
     """Calls and returns of functions within the last call that was counted."""
     _counts: dict[str, int] = field(default_factory=dict)
@@ -102,6 +107,7 @@ class Watch:
         """Make a call of a component, with the faults that are due."""
         number = self.begin(method)
         self.meet(method, number, "before")
+        rows = method == "commit" and self._rows_before(subject)
         if any((fault.method, fault.moment) == (method, "inside") for fault in self.faults):
             result = self._counted(self._due(method, number, "inside"), call)
         else:
@@ -113,14 +119,27 @@ class Watch:
         if self.journal is not None:
             self._note({"method": method, "number": number, "what": self.describe(subject)})
         self.meet(method, number, "after")
+        if rows:
+            self.meet(COMMIT_OF_ROWS, self.begin(COMMIT_OF_ROWS), "after")
         return result
 
     def step(self, step: Step) -> None:
         """A source has yielded."""
         with self._lock:
             self.steps.append(step)
+            for mark in [] if step.batch is None else _marks(step.batch):
+                known = self._given.setdefault(mark["partition"], {})
+                known[json.dumps(mark["value"], default=str)] = bool(mark["rows"]) or any(known.values())
         if self.journal is not None and step.batch is not None:
             self._note({"method": "read", "marks": _marks(step.batch)})
+
+    def _rows_before(self, positions: Any) -> bool:
+        """Whether rows stand before positions that are committed."""
+        with self._lock:
+            return any(
+                self._given.get(partition, {}).get(json.dumps(value, default=str), False)
+                for partition, value in positions.items()
+            )
 
     def begin(self, method: str) -> int:
         """The number of the call that begins."""

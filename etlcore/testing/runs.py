@@ -68,8 +68,8 @@ class Commands:
         self.queue.put("SIGTERM")
 
     def stop_and_wait(self) -> None:
-        """As a stop signal; returns once the run drains."""
-        self.stop()
+        """As a stop signal, unless there was one; returns once the run drains."""
+        self.stop_once()
         self.draining.wait(60)
 
     def stop_once(self) -> None:

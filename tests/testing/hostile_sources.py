@@ -166,7 +166,8 @@ class CommitsWhatItRead(HonestStore):
     """It keeps what it has read, whether it was delivered or not."""
 
     def commit(self, positions: Mapping[str, Any]) -> None:
-        """All that was read is kept already."""
+        if positions["file"] > self.kept.get("file", 0):
+            super().commit(positions)
 
     def read(self) -> Iterator[Batch | None]:
         for batch in super().read():
@@ -181,3 +182,12 @@ class HasPlainSecret(Honest):
 
     class Config(Options):
         password: str = Field("", description="The password.")
+
+
+class CommitsOnce(HonestStore):
+    """Positions that come a second time are an error to it."""
+
+    def commit(self, positions: Mapping[str, Any]) -> None:
+        if positions.items() <= self.kept.items():
+            raise ValueError("these are committed already")
+        super().commit(positions)

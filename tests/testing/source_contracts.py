@@ -86,3 +86,8 @@ class TestCommitsWhatItRead(Files):
 
 class TestHasPlainSecret(Files):
     component = sources.HasPlainSecret
+
+
+class TestCommitsOnce(Files):
+    component = sources.CommitsOnce
+    patience = 10.0

@@ -48,6 +48,7 @@ SOURCES = {
     "TestEndsForGood": "test_a_later_run_reads_what_was_added",
     "TestCommitsAtClose": "test_commit_returns_only_when_positions_are_durable",
     "TestCommitsWhatItRead": "test_what_a_failing_sink_left_is_read_again",
+    "TestCommitsOnce": "test_a_commit_that_raised_is_made_again",
     "TestHasPlainSecret": "test_secrets_are_kept_secret",
 }
 TRANSFORMS = {
