@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from etlcore.cli.output import plugins_aside, write_whole
 
 
 @click.command()
@@ -19,7 +23,8 @@ def graph(file: str, form: str | None, output: str | None) -> None:
     from etlcore import draw
     from etlcore.spec import load
 
-    pipeline = load(file)
+    with plugins_aside():
+        pipeline = load(file)
     if form is None:
         suffix = (output or "").lower().rpartition(".")[2]
         form = {"svg": "svg", "mmd": "mermaid", "mermaid": "mermaid"}.get(suffix, "text")
@@ -27,5 +32,4 @@ def graph(file: str, form: str | None, output: str | None) -> None:
     if output is None:
         click.echo(drawn, nl=False)
         return
-    with open(output, "w", encoding="utf-8") as target:
-        target.write(drawn)
+    write_whole(Path(output), drawn)

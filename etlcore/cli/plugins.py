@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from etlcore.cli.output import plugins_aside
 from etlcore.cli.whereabouts import table
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def plugins(context: click.Context, check: bool, as_json: bool) -> int:
     from etlcore.plugins import Plugins
     from etlcore.plugins.survey import survey
 
-    found = survey(Plugins(), check=check)
+    with plugins_aside():
+        found = survey(Plugins(), check=check)
     if as_json:
         click.echo(json.dumps([installed.to_json() for installed in found], ensure_ascii=False, indent=2))
     else:
@@ -49,7 +51,7 @@ def _listed(installed: Installed) -> Iterator[str]:
     yield f"{installed.by}: {'; '.join(facts)}"
     rows = [[offer.kind, offer.name, offer.summary] for offer in installed.offers]
     yield from table(rows, indent="  ") if rows else ()
-    if not installed.complete and not installed.checked:
+    if not installed.complete and not installed.checked and not installed.faults:
         unread = (
             f"more than this, under {', '.join(installed.names)}" if rows else f"under {', '.join(installed.names)}"
         )
@@ -72,9 +74,10 @@ def show(name: str, as_json: bool) -> None:
     from etlcore.plugins import Plugins
     from etlcore.plugins.describe import describe
 
-    found = describe(Plugins(), name)
+    with plugins_aside():
+        found = describe(Plugins(), name)
     if as_json:
-        click.echo(json.dumps([described.to_json() for described in found], ensure_ascii=False, indent=2))
+        click.echo(json.dumps([described.to_json() for described in found], ensure_ascii=False, indent=2, default=str))
     else:
         click.echo("\n\n".join("\n".join(_described(described)) for described in found))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
+
+from etlcore.cli.output import plugins_aside, write_whole
 
 
 @click.command()
@@ -18,11 +21,11 @@ def schema(output: str | None) -> None:
     from etlcore.plugins import Plugins
     from etlcore.spec.schema import json_schema
 
-    found = json_schema(Plugins(), lambda message: click.echo(f"warning: {message}", err=True))
+    with plugins_aside():
+        found = json_schema(Plugins(), lambda message: click.echo(f"warning: {message}", err=True))
     text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
         return
-    with open(output, "w", encoding="utf-8") as file:
-        file.write(text)
+    write_whole(Path(output), text)
     click.echo(f"{output}: {len(found['definitions']['stage']['allOf']) - 4} components", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from etlcore.plugins.errors import BrokenPlugin
+from etlcore.plugins.errors import BrokenPlugin, is_stop
 from etlcore.plugins.records import Component
 
 if TYPE_CHECKING:
@@ -20,20 +20,31 @@ def import_target(target: str, what: str) -> Any:
     module_name, _, path = target.partition(":")
     try:
         found: Any = import_module(module_name)
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
+    except BaseException as error:
+        if is_stop(error):
+            raise
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         foreign = missing and missing.partition(".")[0] != module_name.partition(".")[0]
         hint = f"a dependency is missing: pip install the distribution that has the module {missing}" if foreign else ""
         raise BrokenPlugin(
-            f"{what} cannot be loaded: importing {module_name} raised {type(error).__name__}: {text:.300}", hint
+            f"{what} cannot be loaded: importing {module_name} raised {type(error).__name__}: {_brief(error)}", hint
         ) from error
     for part in path.split("."):
         try:
             found = getattr(found, part)
         except AttributeError as error:
             raise BrokenPlugin(f"{what} cannot be loaded: {module_name} has no `{path}`") from error
+        except BaseException as error:  # a module may define __getattr__, to import what is asked for
+            if is_stop(error):
+                raise
+            raise BrokenPlugin(
+                f"{what} cannot be loaded: {module_name}.{path} raised {type(error).__name__}: {_brief(error)}"
+            ) from error
     return found
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def load_class(component: Component, by: str) -> type[Source] | type[Transform] | type[Sink]:
@@ -56,6 +67,7 @@ def load_class(component: Component, by: str) -> type[Source] | type[Transform] 
     missing = _missing_method(found)
     if missing:
         raise BrokenPlugin(f"{what} cannot be loaded: {component.target} does not define {missing}()")
+    _check_attributes(found, f"{what} cannot be loaded: {component.target}")
     _check_config(found, f"{what} cannot be loaded: {component.target}.Config")
     return cast("type[Source] | type[Transform] | type[Sink]", found)
 
@@ -76,6 +88,15 @@ def _missing_method(cls: type[Any]) -> str | None:
             )
             return required if inherited else None
     return None
+
+
+def _check_attributes(found: Any, where: str) -> None:
+    """What a class says of itself is read where nothing must fail: in listings, and while a run starts."""
+    if not isinstance(found.example, str):
+        raise BrokenPlugin(f"{where}.example is no text", "its authors must write a pipeline file there")
+    outputs = getattr(found, "outputs", ())
+    if not isinstance(outputs, tuple | list) or not all(isinstance(name, str) for name in outputs):
+        raise BrokenPlugin(f"{where}.outputs is no tuple of names", 'its authors must write outputs = ("NAME",)')
 
 
 def _check_config(found: Any, where: str) -> None:

@@ -6,9 +6,9 @@ import inspect
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from etlcore.plugins.errors import PluginError, UnknownName
+from etlcore.plugins.errors import BrokenPlugin, UnknownName
 from etlcore.plugins.manager import Plugins
-from etlcore.plugins.names import closest
+from etlcore.plugins.names import closest, one_line
 from etlcore.plugins.options import Option, options_of
 from etlcore.plugins.records import Component, Kind
 
@@ -56,27 +56,37 @@ def describe(plugins: Plugins, name: str) -> list[Description]:
 
 def _description(plugins: Plugins, component: Component) -> Description:
     cls: Any = plugins.load(plugins.resolve(component.name, component.kind))
-    try:
-        options = options_of(cls.Config)
-    except Exception as error:
-        raise PluginError(
-            f"the options of `{component.name}` ({plugins.distribution(component.name)}) cannot be described:"
-            f" {type(error).__name__}: {' '.join(str(error).split()):.300}",
-            "a type in its Config has no JSON Schema: tell its authors",
-        ) from error
+    by = plugins.distribution(component.name)
+    options = checked_options(component, cls, by)
     about = inspect.cleandoc(cls.__doc__ or "")
     return Description(
         name=component.name,
         kind=component.kind,
-        by=plugins.distribution(component.name),
+        by=by,
         interface=component.interface,
-        summary=component.summary,
+        summary=one_line(component.summary),
         promise=_promise(cls, component.kind),
-        about="" if about.startswith("See ") else about,
+        about="" if about.startswith("See ") else _printable(about),
         outputs=tuple(getattr(cls, "outputs", ())),
         options=tuple(options),
         example=inspect.cleandoc(cls.example),
     )
+
+
+def checked_options(component: Component, cls: Any, by: str) -> list[Option]:
+    """The options of a component. Raises BrokenPlugin where its model cannot be used."""
+    try:
+        return options_of(cls.Config)
+    except Exception as error:
+        raise BrokenPlugin(
+            f"the options of {component.kind} `{component.name}` ({by}) cannot be described:"
+            f" {type(error).__name__}: {' '.join(str(error).split()):.300}",
+            "its Config is not whole: tell its authors",
+        ) from error
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable() or character == "\n")
 
 
 def _promise(cls: Any, kind: Kind) -> str:

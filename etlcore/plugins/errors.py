@@ -37,3 +37,13 @@ class BrokenPlugin(PluginError):
 
 class WrongInterface(BrokenPlugin):
     """The component is written for another version of the plugin interface."""
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether an exception that came out of foreign code tells this process to stop, and is no fault of that code.
+
+    Foreign code may raise anything: ``sys.exit()``, or an exception of its own that is no Exception.
+    """
+    if isinstance(error, Exception | SystemExit):
+        return False
+    return isinstance(error, KeyboardInterrupt) or type(error).__module__.partition(".")[0] == "etlcore"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
+from etlcore.plugins.errors import BrokenPlugin
 from etlcore.plugins.files import FilePoint
 from etlcore.plugins.hooks import GROUP
 
@@ -24,6 +25,22 @@ class Entry:
     def by(self) -> str:
         """The distribution as messages name it: ``acme-etl 1.2``; of a file its path."""
         return f"{self.distribution} {self.version}".rstrip()
+
+    def target(self) -> tuple[str, str]:
+        """The module that the plugin is, and the attribute in it, which is mostly empty.
+
+        Raises BrokenPlugin where the metadata names no module.
+        """
+        try:
+            module, attr = self.point.module, self.point.attr
+        except (AttributeError, ValueError):  # the one of old versions of Python, the other of new ones
+            module = attr = ""
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise BrokenPlugin(
+                f"plugin `{self.name}` ({self.by}) is broken: its entry point {self.point.value!r} names no module",
+                f'its authors must write {self.name} = "package.module"',
+            )
+        return module, attr
 
 
 def installed_entries() -> list[Entry]:

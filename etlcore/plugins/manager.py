@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etlcore.plugins.classes import import_target, load_class
-from etlcore.plugins.errors import BrokenPlugin, NameCollision, PluginError, UnknownName, WrongInterface, WrongKind
+from etlcore.plugins.errors import (
+    BrokenPlugin,
+    NameCollision,
+    PluginError,
+    UnknownName,
+    WrongInterface,
+    WrongKind,
+    is_stop,
+)
 from etlcore.plugins.files import FilePoint
 from etlcore.plugins.hooks import GROUP, misspelt, new_manager
 from etlcore.plugins.installed import Entry, installed_entries
@@ -71,10 +79,12 @@ class Plugins:
     def entry(self, name: str) -> Entry:
         """The one entry point that ``name`` belongs to: the part before the first dot.
 
-        Raises UnknownName or NameCollision.
+        Raises UnknownName or NameCollision; BrokenPlugin for a name that no pipeline can call.
         """
         prefix = name.partition(".")[0]
         claims = self._entries().get(prefix, [])
+        if not claims and name in self._entries():
+            raise _uncallable(self._entries()[name][0])
         if not claims:
             raise self._unknown(name, prefix)
         if len(claims) > 1:
@@ -166,7 +176,9 @@ class Plugins:
         manager = self._load(entry)
         try:
             yielded = [record for results in getattr(manager.hook, hook)() for record in results]
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             raise BrokenPlugin(
                 f"plugin `{entry.name}` ({entry.by}) is broken: {hook}() raised {_named(error)}", _upgrade(entry)
             ) from error
@@ -205,11 +217,7 @@ class Plugins:
         if not matching:
             raise _wrong_kind(name, kind, named)
         if len(matching) > 1:
-            raise NameCollision(
-                f"plugin `{entry.name}` ({entry.by}) offers the {kind} `{name}` {len(matching)} times:"
-                f" {_sentence(component.target for component in matching)}",
-                _upgrade(entry),
-            )
+            raise offered_twice(name, kind, matching, entry)
         problem = interface_problem(matching[0], entry)
         if problem is not None:
             raise problem
@@ -242,7 +250,9 @@ class Plugins:
         function = import_target(targets[0], f"secret scheme `{scheme}` ({entry.by})")
         try:
             text = function(reference)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             raise BrokenPlugin(f"the secret scheme `{scheme}` ({entry.by}) failed: {_named(error)}") from error
         if not isinstance(text, str):
             raise BrokenPlugin(f"the secret scheme `{scheme}` ({entry.by}) gave a {type(text).__name__}, not text")
@@ -293,31 +303,55 @@ class Plugins:
                 continue
             try:
                 getattr(manager.hook, hook)(**facts)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin that watches a run must not end it
+            except BaseException as error:  # a plugin that watches a run must not end it
+                if is_stop(error):
+                    raise
                 log.warning("%s of plugin %s (%s) raised %s", hook, module, distribution, _named(error))
 
 
 def _register(entry: Entry) -> pluggy.PluginManager:
     import pluggy
 
+    entry.target()
     try:
         plugin = entry.point.load()
     except PluginError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise BrokenPlugin(
             f"plugin `{entry.name}` ({entry.by}) cannot be imported: {_named(error)}", _upgrade(entry)
         ) from error
-    wrong = list(misspelt(plugin))
-    if wrong:
-        raise BrokenPlugin(f"plugin `{entry.name}` ({entry.by}) is broken: {'; '.join(wrong)}", _upgrade(entry))
     manager = new_manager()
     try:
-        manager.register(plugin, entry.name)
+        reason = "; ".join(misspelt(plugin))
+        if not reason:
+            manager.register(plugin, entry.name)
+            return manager
     except pluggy.PluginValidationError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise BrokenPlugin(f"plugin `{entry.name}` ({entry.by}) is broken: {reason}", _upgrade(entry)) from error
-    return manager
+    except BaseException as error:  # a plugin may be any object, whose attributes are computed
+        if is_stop(error):
+            raise
+        reason = _named(error)
+    raise BrokenPlugin(f"plugin `{entry.name}` ({entry.by}) is broken: {reason}", _upgrade(entry))
+
+
+def _uncallable(entry: Entry) -> BrokenPlugin:
+    return BrokenPlugin(
+        f"plugin `{entry.name}` ({entry.by}) is broken: a name with a dot in it cannot be called",
+        f"its authors must call the entry point {entry.name.partition('.')[0]}",
+    )
+
+
+def offered_twice(name: str, kind: Kind, same: list[Component], entry: Entry) -> NameCollision:
+    """What to say of a plugin that offers several components of one kind under one name."""
+    return NameCollision(
+        f"plugin `{entry.name}` ({entry.by}) offers the {kind} `{name}` {len(same)} times:"
+        f" {_sentence(component.target for component in same)}",
+        _upgrade(entry),
+    )
 
 
 def _not_offered(name: str, entry: Entry, offered: list[Component]) -> UnknownName:

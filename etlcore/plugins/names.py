@@ -24,3 +24,8 @@ def quoted(names: Iterable[str], conjunction: str = "and") -> str:
     if len(listed) < 2:
         return "".join(listed)
     return f"{', '.join(listed[:-1])} {conjunction} {listed[-1]}"
+
+
+def one_line(text: str) -> str:
+    """A text of somebody else's as it may stand in a listing: on one line, without what steers a terminal."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())

@@ -36,6 +36,7 @@ class Component:
     def __post_init__(self) -> None:
         _check_name("Component", self.name)
         _check_target("Component", self.name, self.target)
+        _check_summary("Component", self.name, self.summary)
         if self.kind not in KINDS:
             raise ValueError(f"Component {self.name!r}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
         if type(self.interface) is not int:
@@ -57,6 +58,7 @@ class Command:
     def __post_init__(self) -> None:
         _check_name("Command", self.name)
         _check_target("Command", self.name, self.target)
+        _check_summary("Command", self.name, self.summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +86,8 @@ def _check_name(record: str, name: object) -> None:
 def _check_target(record: str, name: str, target: object) -> None:
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
         raise ValueError(f'{record} {name!r}: the target must read "package.module:name", not {target!r}')
+
+
+def _check_summary(record: str, name: str, summary: object) -> None:
+    if not isinstance(summary, str):
+        raise ValueError(f"{record} {name!r}: the summary must be a text, not {summary!r:.80}")

@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from etlcore.plugins.classes import import_target, load_class
-from etlcore.plugins.errors import PluginError
+from etlcore.plugins.describe import checked_options
+from etlcore.plugins.errors import NameCollision, PluginError
 from etlcore.plugins.installed import Entry
-from etlcore.plugins.manager import Plugins, interface_problem
+from etlcore.plugins.manager import Plugins, interface_problem, offered_twice
+from etlcore.plugins.names import one_line
 from etlcore.plugins.records import Command, Component, SecretScheme
 from etlcore.plugins.written import Record, read
 
@@ -87,20 +89,26 @@ def _distribution(plugins: Plugins, entries: list[Entry], check: bool) -> Instal
     offers: list[Offer] = []
     faults: list[Fault] = []
     complete = True
+    known: list[Entry] = []
     for entry in entries:
         try:
             plugins.distribution(entry.name)
-        except PluginError as collision:
-            faults.append(Fault(collision.message, collision.hint))
-    for entry in {entry.point.value: entry for entry in entries}.values():
+        except PluginError as error:
+            faults.append(Fault(error.message, error.hint))
+            if not isinstance(error, NameCollision):
+                continue
+        known.append(entry)
+    for entry in {entry.point.value: entry for entry in known}.values():
+        loaded = check
         try:
             records, all_of_them = (plugins.offered(entry), True) if check else _read(entry)
         except PluginError as error:
             faults.append(Fault(error.message, error.hint))
             records, all_of_them = _without_importing(entry)
+            loaded = False
         complete = complete and all_of_them
         offers.extend(_offer(record) for record in records)
-        faults.extend(_faults(plugins, records, entry, check))
+        faults.extend(_faults(plugins, records, entry, loaded))
     location, editable = _location(entries[0])
     return Installed(
         distribution=entries[0].distribution,
@@ -117,31 +125,35 @@ def _distribution(plugins: Plugins, entries: list[Entry], check: bool) -> Instal
 
 def _read(entry: Entry) -> tuple[list[Record], bool]:
     """Raises PluginError where the module is not there at all."""
-    reading = read(entry.point.module)
+    module, attr = entry.target()
+    reading = read(module)
     if reading.missing:
         raise PluginError(
-            f"plugin `{entry.name}` ({entry.by}) cannot be imported: there is no module {entry.point.module}",
+            f"plugin `{entry.name}` ({entry.by}) cannot be imported: there is no module {module}",
             f"pip install --force-reinstall {entry.distribution}, or tell its authors",
         )
-    return list(reading.records), reading.complete and not entry.point.attr
+    return list(reading.records), reading.complete and not attr
 
 
 def _without_importing(entry: Entry) -> tuple[list[Record], bool]:
-    reading = read(entry.point.module)
-    return list(reading.records), False
+    try:
+        module, _ = entry.target()
+    except PluginError:
+        return [], False
+    return list(read(module).records), False
 
 
 def _faults(plugins: Plugins, records: list[Record], entry: Entry, check: bool) -> Iterator[Fault]:
-    """What is wrong with single components, verbs and schemes."""
+    """What is wrong with single components, verbs and schemes; with ``check``, their classes are imported."""
     for record in records:
-        problem = plugins.foreign_name(record, entry)
+        problem = plugins.foreign_name(record, entry) or _offered_twice(record, records, entry)
         if problem is None and isinstance(record, Component):
             problem = interface_problem(record, entry)
         try:
             if problem is not None:
                 raise problem
             if check and isinstance(record, Component):
-                load_class(record, entry.by)
+                checked_options(record, load_class(record, entry.by), entry.by)
             elif check:
                 what = "command" if isinstance(record, Command) else "secret scheme"
                 import_target(record.target, f"{what} `{record.name}` ({entry.by})")
@@ -149,12 +161,19 @@ def _faults(plugins: Plugins, records: list[Record], entry: Entry, check: bool) 
             yield Fault(error.message, error.hint)
 
 
+def _offered_twice(record: Record, records: list[Record], entry: Entry) -> PluginError | None:
+    if not isinstance(record, Component):
+        return None
+    same = [it for it in records if isinstance(it, Component) and (it.kind, it.name) == (record.kind, record.name)]
+    return offered_twice(record.name, record.kind, same, entry) if len(same) > 1 else None
+
+
 def _offer(record: Record) -> Offer:
     if isinstance(record, Component):
-        return Offer(record.name, record.kind, record.target, record.summary, record.interface)
+        return Offer(record.name, record.kind, record.target, one_line(record.summary), record.interface)
     if isinstance(record, SecretScheme):
         return Offer(record.name, "secrets", record.target, f"${{{record.name}:…}} in a pipeline file", None)
-    return Offer(record.name, "verb", record.target, record.summary, None)
+    return Offer(record.name, "verb", record.target, one_line(record.summary), None)
 
 
 def _location(entry: Entry) -> tuple[str, bool]:

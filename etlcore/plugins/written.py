@@ -7,7 +7,6 @@ instead cannot be read so; then the reading says that it is not complete.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
@@ -17,6 +16,8 @@ from etlcore.plugins.records import Command, Component, SecretScheme
 
 Record = Component | Command | SecretScheme
 
+_TOO_DEEP = (RecursionError, MemoryError)
+"""What Python's parser raises for a text that is nested beyond its limits."""
 _HOOKS = ("etl_components", "etl_commands", "etl_secret_schemes")
 _RECORDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (Component, Command, SecretScheme)}
 
@@ -43,8 +44,8 @@ def read(module: str) -> Reading:
     if not spec.origin or not spec.origin.endswith(".py"):
         return Reading(complete=False)
     try:
-        tree = ast.parse(Path(spec.origin).read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(_text(spec, spec.origin))
+    except (OSError, SyntaxError, ValueError, *_TOO_DEEP):
         return Reading(complete=False)
     return _records(tree)
 
@@ -53,18 +54,23 @@ def _find(module: str) -> ModuleSpec | None:
     """A module's spec; its packages are looked through, not imported."""
     first, *rest = module.split(".")
     spec = find_spec(first)
-    name = first
     for part in rest:
         if spec is None or spec.submodule_search_locations is None:
             return None
-        name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
+        # By its last part alone: for the whole name a namespace package would look for its parent among the imported.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
     return spec
+
+
+def _text(spec: ModuleSpec, file: str) -> bytes:
+    """The source text, which may be in an archive. Raises OSError."""
+    get_data = getattr(spec.loader, "get_data", None)
+    return Path(file).read_bytes() if get_data is None else bytes(get_data(file))
 
 
 def _records(tree: ast.Module) -> Reading:
     found: list[Record] = []
-    complete = not any(name in _HOOKS for name in _imported(tree))
+    complete = not any(_is_elsewhere(node, tree) for node in ast.walk(tree))
     for function in tree.body:
         if not isinstance(function, ast.FunctionDef) or function.name not in _HOOKS:
             continue
@@ -76,10 +82,20 @@ def _records(tree: ast.Module) -> Reading:
     return Reading(tuple(found), complete)
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom | ast.Import):
-            yield from (name.asname or name.name for name in node.names)
+def _is_elsewhere(node: ast.AST, tree: ast.Module) -> bool:
+    """Whether a hook comes from here that is no plain function of the module: imported, assigned, in a class."""
+    match node:
+        case ast.FunctionDef():
+            return node.name in _HOOKS and node not in tree.body
+        case ast.AsyncFunctionDef():
+            return node.name in _HOOKS
+        case ast.alias():
+            return (node.asname or node.name) in (*_HOOKS, "*")
+        case ast.Name(ctx=ast.Store()):
+            return node.id in _HOOKS
+        case ast.keyword(arg="specname"):
+            return True
+    return False
 
 
 def _offered(statement: ast.stmt) -> list[ast.expr] | None:
@@ -103,5 +119,5 @@ def _record(call: ast.expr) -> Record | None:
     try:
         arguments = [ast.literal_eval(argument) for argument in call.args]
         return kind(*arguments, **{str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords})
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, *_TOO_DEEP):
         return None

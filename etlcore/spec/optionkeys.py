@@ -9,6 +9,7 @@ import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
+from etlcore.plugins.options import names_of
 from etlcore.spec.document import Path
 
 if TYPE_CHECKING:
@@ -34,19 +35,7 @@ def unknown_options(model: type[BaseModel], given: Any, path: Path) -> Iterator[
 
 def option_names(model: type[BaseModel], field_name: str) -> list[str]:
     """The names by which a field may be given: its aliases, and its own name where that is allowed."""
-    from pydantic import AliasChoices, AliasPath
-
-    field = model.model_fields[field_name]
-    alias = field.validation_alias
-    config: Mapping[str, Any] = model.model_config
-    by_name = config.get("validate_by_name") or config.get("populate_by_name")
-    if alias is None or config.get("validate_by_alias") is False:
-        return [field_name]
-    names = []
-    for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
-        first = choice.path[0] if isinstance(choice, AliasPath) else choice
-        names.append(str(first))
-    return [*names, field_name] if by_name and field_name not in names else names
+    return list(names_of(model, field_name))
 
 
 def secret_options(model: type[BaseModel]) -> set[str]:

@@ -6,10 +6,12 @@ without quotes, a duration may be ``30s``. Names that only the file itself knows
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from etlcore.plugins import Component, PluginError, Plugins
+from etlcore.plugins.names import one_line
 from etlcore.plugins.records import KINDS, Kind
 from etlcore.spec import schema_options, schema_tests
 
@@ -182,12 +184,14 @@ def _component(
     try:
         cls = plugins.load(plugins.resolve(component.name, component.kind))
         key = f"{component.kind} {component.name}".replace("/", "-")
-        definitions[key] = schema_options.of_model(cls.Config, f"#/definitions/{key}")
+        found = schema_options.of_model(cls.Config, f"#/definitions/{key}")
+        json.dumps(found, allow_nan=False)  # authors may put anything into json_schema_extra
+        definitions[key] = found
     except PluginError as error:
         warn(error.message)
         return
     except Exception as error:  # noqa: BLE001 - the author's types; the others' options are known all the same
-        warn(f"the options of `{component.name}` have no schema: {type(error).__name__}: {str(error)[:200]}")
+        warn(f"the options of `{component.name}` have no schema: {type(error).__name__}: {one_line(str(error)):.200}")
         return
     then: Schema = {"properties": {"with": {"allOf": [_ref(key.replace(" ", "%20"))]}}}
     if definitions[key].get("required"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from etlcore.spec.optionkeys import option_names
-
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -48,27 +46,21 @@ def of_model(model: type[BaseModel] | None, here: str) -> Schema:
     """
     if model is None:
         return {"anyOf": [{"type": "null"}, {"type": "object", "maxProperties": 0}]}
+    from etlcore.plugins.jsonschema import ReaderSchema
+
     encoded = here.replace(" ", "%20")
-    whole = model.model_json_schema(mode="validation", ref_template=f"{encoded}/definitions/{{model}}")
+    whole = model.model_json_schema(
+        mode="validation", ref_template=f"{encoded}/definitions/{{model}}", schema_generator=ReaderSchema
+    )
     nested = whole.pop("$defs", {})
+    if "$ref" in whole:  # a model that is within itself
+        whole = nested[whole["$ref"].rpartition("/")[2]]
     found: Schema = _lenient(whole)
-    _all_names(model, found)
     if not found.get("required"):  # then `with:` may be empty
         found["type"] = ["object", "null"]
     if nested:
         found["definitions"] = {name: _lenient(schema) for name, schema in nested.items()}
     return found
-
-
-def _all_names(model: type[BaseModel], found: Schema) -> None:
-    """pydantic's schema has one name for each option; a file may use any of them."""
-    for field in model.model_fields:
-        names = option_names(model, field)
-        known = next((name for name in names if name in found.get("properties", {})), None)
-        if known is None or len(names) == 1:
-            continue
-        found["properties"] |= dict.fromkeys(names, found["properties"][known])
-        found["required"] = [name for name in found.get("required", []) if name != known]
 
 
 def _lenient(schema: Any) -> Any:

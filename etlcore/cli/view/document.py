@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from etlcore.cli.output import write_whole
 from etlcore.cli.view.secrets import Mask
 from etlcore.runtime.report import Report
 
@@ -45,26 +44,4 @@ def check_writable(file: Path) -> str:
 def write(file: Path, data: dict[str, Any]) -> None:
     """Write the report in one step: a reader sees the former file or the whole new one. Raises OSError."""
     text = json.dumps(data, ensure_ascii=False, indent=2) + "\n"
-    file = file.resolve()  # what a link points to is replaced, not the link
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".tmp", dir=file.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            os.fchmod(stream.fileno(), _permissions(file))
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _permissions(file: Path) -> int:
-    """Those of the file that is replaced, or what a new file would get."""
-    try:
-        return file.stat().st_mode & 0o777
-    except OSError:
-        umask = os.umask(0o077)
-        os.umask(umask)
-        return 0o666 & ~umask
+    write_whole(file, text)
