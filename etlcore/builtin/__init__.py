@@ -18,6 +18,7 @@ def etl_components() -> Iterator[Component]:
     yield Component("select", "transform", "etlcore.builtin.select:Select", "Keep and rename columns")
     yield Component("filter", "transform", "etlcore.builtin.filter:Filter", "Keep the rows that fit a condition")
     yield Component("rename", "transform", "etlcore.builtin.rename:Rename", "Give columns other names")
+    yield Component("cast", "transform", "etlcore.builtin.cast:Cast", "Give columns a type")
     yield Component("route", "transform", "etlcore.builtin.route:Route", "Named outputs by conditions")
     yield Component(
         "parse_uri", "transform", "etlcore.builtin.parse_uri:ParseUri", "Path and query parameters of a URI"

@@ -40,9 +40,14 @@ def rows(tables: Iterable[pa.RecordBatch]) -> list[Batch]:
 def agree(of_columns: Any, of_rows: Any, tables: Sequence[pa.RecordBatch]) -> Outcome:
     """The outcome of the same rows in both forms, checked to be the same; a transform of its own for each."""
     found, wanted = outcome(of_columns, columns(tables)), outcome(of_rows, rows(tables))
-    assert repr(found[0]) == repr(wanted[0])  # as text, in which NaN equals itself
-    assert sorted(map(repr, found[1])) == sorted(map(repr, wanted[1]))
+    assert said(found[0]) == said(wanted[0])
+    assert sorted(map(said, found[1])) == sorted(map(said, wanted[1]))
     return found
+
+
+def said(value: Any) -> str:
+    """Rows as text, in which NaN equals itself, and UTC is UTC however it is called."""
+    return repr(value).replace("zoneinfo.ZoneInfo(key='UTC')", "datetime.timezone.utc")
 
 
 def table(**arrays: Any) -> pa.RecordBatch:
