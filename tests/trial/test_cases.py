@@ -19,8 +19,14 @@ STEPS = """
 
 
     def change(row):
-        row["n"] += 1  # in place, as one should not
-        return row
+        return {**row, "n": row["n"] + 1}
+
+
+    class Spoil(Transform):
+        def process(self, batch):
+            for row in batch.rows:
+                row["n"] += 1  # in place, as one should not
+            return batch
 
 
     def divide(row, by=1):
@@ -54,6 +60,7 @@ STEPS = """
     @hookimpl
     def etl_components():
         yield Component("steps.route", kind="transform", target="steps:Route")
+        yield Component("steps.spoil", kind="transform", target="steps:Spoil")
         yield Component("steps.total", kind="transform", target="steps:Total")
 """
 
@@ -91,10 +98,10 @@ def test_what_comes_out_is_what_is_expected_and_nothing_is_written(results: Any,
     assert not (tmp_path / ".etl").exists()
 
 
-def test_given_rows_are_the_same_in_every_run_whatever_stages_do_to_them(tmp_path: Path) -> None:
+def test_given_rows_are_the_same_in_every_run_whatever_stages_do_to_them(steps: None, tmp_path: Path) -> None:
     pipeline = write(
         tmp_path,
-        CHANGE,
+        CHANGE.replace("python, with: {call: functions.py:change}", "steps.spoil"),
         """
         one: {given: &rows {numbers: [{n: 1}]}, expect: {out: [{n: 2}]}}
         two: {given: *rows, expect: {out: [{n: 2}]}}
