@@ -130,7 +130,11 @@ def test_the_schema_is_the_same_whatever_comes(use: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["int", "float", "text", "bool", "timestamp", "date"])
-@pytest.mark.parametrize("value", ["1e99999999999999999999", 10**5000, -(10**5000), "9" * 5000, "\ud800"])
+@pytest.mark.parametrize(
+    "value",
+    ["1e99999999999999999999", 10**5000, -(10**5000), "9" * 5000, "\ud800"],
+    ids=["exponent", "huge", "negative", "digits", "surrogate"],
+)
 def test_no_value_breaks_it(use: Any, kind: str, value: Any) -> None:
     stage = use("transform", "cast", columns={"v": kind})
     outputs, rejected = outcome(stage, [Batch.from_rows([{"v": value}])])
