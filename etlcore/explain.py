@@ -38,28 +38,10 @@ class Way:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class StagePlan:
-    """What a stage will run with."""
-
-    stage: str
-    component: str
-    workers: int
-    queue: str
-    batch: str
-    order: str
-    on_error: str
-
-
 def explain(pipeline: Pipeline) -> list[Way]:
     """Every way from a source to a sink, in the order of the file."""
     graph = Graph(pipeline)
     return [_way(pipeline, path) for path in _paths(graph)]
-
-
-def plan(pipeline: Pipeline) -> list[StagePlan]:
-    """How each stage will run, in the order of draining."""
-    return [_stage_plan(node.stage) for node in Graph(pipeline)]
 
 
 def _paths(graph: Graph) -> Iterator[tuple[Stage, ...]]:
@@ -147,42 +129,3 @@ def _costs(pipeline: Pipeline, guarantee: Guarantee, source: Stage, sink: Stage)
     yield "a stage that stops the run", again + harmless
     since = f"what was delivered in the last {pipeline.commit_interval:g} s, and {flight}, is read again"
     yield "a crash (kill -9, power)", since + harmless
-
-
-def _stage_plan(stage: Stage) -> StagePlan:
-    source = stage.kind == "source"
-    take = stage.take
-    batch = [f"{take.rows:,} rows"] if take.rows is not None else []
-    batch += [_size(take.bytes)] if take.bytes is not None else []
-    batch += [f"within {take.seconds:g} s"] if take.seconds else []
-    return StagePlan(
-        stage=stage.name,
-        component=stage.component,
-        workers=stage.workers,
-        queue="-" if source else f"{stage.queue.rows:,} rows, {_size(stage.queue.bytes)}",
-        batch="-" if source else ", ".join(batch) or "as they come",
-        order=_order(stage),
-        on_error=_policy(stage),
-    )
-
-
-def _order(stage: Stage) -> str:
-    if stage.key is not None:
-        return f"kept within {stage.key}"
-    if stage.ordered or stage.workers == 1:
-        return "kept"
-    return "-" if stage.kind == "source" else "not kept"
-
-
-def _policy(stage: Stage) -> str:
-    policy = stage.on_error
-    parts = [f"{policy.retries} retries"] if policy.retries else []
-    parts += [f"pause after {policy.breaker} failures in a row"] if policy.breaker is not None else []
-    return ", ".join([*parts, policy.then.replace("_", " ")])
-
-
-def _size(count: int) -> str:
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= factor:
-            return f"{count / factor:g} {unit}"
-    return f"{count} B"

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from etlcore.cli.explain import explain as verb
-from etlcore.explain import explain, plan
+from etlcore.explain import explain
 from etlcore.spec import load_text
+from etlcore.stage_plan import plan
 
 FILES = "in: {source: files, with: {path: x.jsonl}}"
 KEEPS = "sel: {transform: select, with: {columns: [a]}}"
@@ -97,3 +98,47 @@ def test_the_verb_writes_text_and_json(tmp_path: Path) -> None:
     data = json.loads(CliRunner().invoke(verb, [str(file), "--json"], catch_exceptions=False).output)
     assert data["ways"][0]["guarantee"] == "at-least-once"
     assert [stage["stage"] for stage in data["stages"]] == ["in", "sel", "out"]
+
+
+def test_how_stages_will_run_and_why() -> None:
+    pipeline = load_text(
+        """
+        defaults: {workers: 2, batch: {rows: 100, seconds: 0.5}}
+        stages:
+          in: {source: generate}
+          shared: {transform: filter, with: {where: id > 1}, workers: 4}
+          in_turn: {transform: filter, with: {where: id > 1}, ordered: true, on_error: drop}
+          keyed: {transform: filter, with: {where: id > 1}, key: id, queue: 7}
+          out: {sink: sqlite, with: {path: a.db, table: t}, workers: 1, batch: 5, on_error: dead_letter}
+        """,
+        file="p.yaml",
+    )
+    why = {stage.stage: stage.why for stage in plan(pipeline)}
+    assert why["in"]["workers"] == "as `defaults` says; they share out the partitions"
+    assert why["shared"]["workers"] == "as the stage says; they take batches side by side"
+    assert why["shared"]["order"] == "4 workers; `ordered: true`, or `key: COLUMN` would keep it"
+    assert why["shared"]["batch"].startswith(
+        "as `defaults` says: waiting batches are joined and split to fit; a worker"
+    )
+    assert why["shared"]["on_error"].startswith("the default: a row that fails stops the run")
+    assert why["in_turn"]["order"].startswith("`ordered`: a worker that is ahead waits")
+    assert (
+        why["in_turn"]["on_error"]
+        == "as the stage says; a batch that fails is halved until the rows that fail are alone"
+    )
+    assert why["keyed"]["order"] == "`key`: rows with the same id go to the same worker"
+    assert (why["keyed"]["queue"], why["shared"]["queue"]) == ("as the stage says", "the default")
+    assert why["out"]["workers"].startswith("a transactional sink has one")
+    assert why["out"]["batch"] == "as the stage says: waiting batches are joined and split to fit"
+    assert why["out"]["on_error"].endswith("is over after a while, so it is tried again first")
+
+
+def test_only_what_is_not_usual_is_told(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("stages: {in: {source: generate}, out: {sink: blackhole}}", encoding="utf-8")
+    shown = CliRunner().invoke(verb, [str(tmp_path / "p.yaml")]).output
+    assert "\nbecause\n" not in shown
+    (tmp_path / "p.yaml").write_text(
+        "stages: {in: {source: generate}, out: {sink: blackhole, workers: 2}}", encoding="utf-8"
+    )
+    shown = CliRunner().invoke(verb, [str(tmp_path / "p.yaml")]).output
+    assert "\nbecause\n  out  workers  2: as the stage says; they write side by side\n" in shown

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from etlcore.batch import Batch, Position, Row
-    from etlcore.explain import StagePlan, Way
+    from etlcore.explain import Way
     from etlcore.runtime.probing import Probed
     from etlcore.runtime.run import Run
     from etlcore.spec import Problem, model
+    from etlcore.stage_plan import StagePlan
     from etlcore.state import DeadLetter, RunRecord, StoredPosition
     from etlcore.trial import Outcome
 
@@ -166,7 +167,7 @@ class Pipeline:
 
     def plan(self) -> list[StagePlan]:
         """How each stage will run."""
-        from etlcore.explain import plan
+        from etlcore.stage_plan import plan
 
         return plan(self.checked)
 

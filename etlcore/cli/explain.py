@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 
 import click
+
+from etlcore.cli.whereabouts import table
+
+_COLUMNS = ("stage", "component", "workers", "queue", "batch", "order", "on_error")
+_USUAL = ("the default", "there is one worker", "of each partition")
+"""What reasons begin with that tell nothing; the JSON has them, too."""
 
 
 @click.command()
@@ -15,11 +21,12 @@ def explain(file: str, as_json: bool) -> None:
     """Say what the pipeline FILE guarantees, without running it.
 
     For each way from a source to a sink: whether a row arrives at most once, at least once or effectively once, why,
-    what each kind of stop or crash costs there, and what to change for more. Then how each stage will run.
+    what each kind of stop or crash costs there, and what to change for more. Then how each stage will run, and why.
     """
-    from etlcore.explain import StagePlan, Way, plan
+    from etlcore.explain import Way
     from etlcore.explain import explain as ways_of
     from etlcore.spec import load
+    from etlcore.stage_plan import plan
 
     pipeline = load(file)
     ways, stages = ways_of(pipeline), plan(pipeline)
@@ -45,8 +52,16 @@ def explain(file: str, as_json: bool) -> None:
 
     for way in ways:
         show(way)
-    names = [field.name for field in fields(StagePlan)]
-    rows = [[name.replace("_", " ") for name in names], *([str(getattr(s, name)) for name in names] for s in stages)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    head = [name.replace("_", " ") for name in _COLUMNS]
+    for line in table([head, *([str(getattr(stage, name)) for name in _COLUMNS] for stage in stages)]):
+        click.echo(line)
+    because = [
+        [stage.stage, name.replace("_", " "), f"{getattr(stage, name)}: {reason}"]
+        for stage in stages
+        for name, reason in stage.why.items()
+        if not reason.startswith(_USUAL)
+    ]
+    if because:
+        click.echo("\nbecause")
+        for line in table(because, indent="  "):
+            click.echo(line)

@@ -98,6 +98,8 @@ class Stage:
     """Rows with the same value in this column go to the same worker, in order."""
     on_error: OnError = field(default_factory=lambda: OnError())
     place: Place | None = None
+    given: frozenset[str] = frozenset()
+    """The keys that the file has for the stage; and those of ``defaults`` that hold for it, as ``defaults.KEY``."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -186,6 +186,7 @@ def _defaults(value: Value | None) -> Defaults:
         workers=(fields.whole(found["workers"]) if "workers" in found else None) or usual.workers,
         queue=read_queue(found["queue"], usual.queue) if "queue" in found else usual.queue,
         take=read_take(found["batch"], usual.take) if "batch" in found else usual.take,
+        given=frozenset(found),
     )
 
 
@@ -217,6 +218,7 @@ def _stage(draft: Draft) -> Stage:
         key=draft.key,
         on_error=draft.on_error,
         place=draft.at.key,
+        given=draft.given,
     )
 
 

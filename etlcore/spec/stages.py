@@ -43,6 +43,8 @@ class Defaults:
     workers: int = 1
     queue: Queue = field(default_factory=Queue)
     take: Take = field(default_factory=Take)
+    given: frozenset[str] = frozenset()
+    """The keys that it has."""
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Draft:
     key: str | None = None
     on_error: OnError = field(default_factory=OnError)
     inputs: tuple[Input, ...] = ()
+    given: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> tuple[str, ...] | None:
@@ -151,6 +154,7 @@ class StageReader:
 
     def _flow(self, draft: Draft) -> None:
         keys = draft.keys
+        draft.given = frozenset(keys) | {f"defaults.{key}" for key in self.defaults.given - keys.keys()}
         draft.workers, draft.queue, draft.take = self.defaults.workers, self.defaults.queue, self.defaults.take
         if "workers" in keys:
             draft.workers = fields.whole(keys["workers"]) or 1
