@@ -15,12 +15,11 @@ def write_whole(file: Path, text: str) -> None:
 
     What is no regular file, as a pipe or a terminal, is written to. Raises OSError that names ``file``.
     """
-    file = file.resolve()  # what a link points to is replaced, not the link
     try:
         if file.exists() and not file.is_file():
             file.write_text(text, encoding="utf-8", errors="backslashreplace")
         else:
-            _replace(file, text)
+            _replace(file.resolve(), text)  # what a link points to is replaced, not the link
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(file)) from error
 

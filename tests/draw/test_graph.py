@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,13 @@ def test_boxes_are_apart_and_edges_run_between_them(pipeline: Pipeline) -> None:
     assert chart.count("-->") == len(edges)
 
 
+def test_a_chain_that_is_longer_than_pythons_stack() -> None:
+    stages = [f"  s{number}: {{transform: filter, with: {{where: id > 1}}}}" for number in range(1100)]
+    pipeline = load_text("\n".join(["stages:", "  in: {source: generate}", *stages, "  out: {sink: blackhole}"]))
+    assert len(draw.text(pipeline).splitlines()) == 1102
+    assert draw.mermaid(pipeline).count("-->") == 1101
+
+
 @pytest.mark.parametrize(
     ("arguments", "begins"),
     [
@@ -155,6 +163,51 @@ def test_the_command(tmp_path: Path, arguments: list[str], begins: str) -> None:
         shown = (tmp_path / arguments[1]).read_text(encoding="utf-8")
     assert shown.startswith(begins)
     assert shown.endswith("\n")
+
+
+def graph_to(target: Path | str, directory: Path) -> subprocess.CompletedProcess[str]:
+    (directory / "p.yaml").write_text(DIAMOND, encoding="utf-8")
+    return subprocess.run(
+        [ETL, "graph", "p.yaml", "-o", str(target)],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "dir.svg").mkdir()
+    for target, message in (
+        ("dir.svg", "dir.svg: Is a directory"),
+        ("no/p.svg", "no/p.svg: No such file or directory"),
+        ("/dev/full", "/dev/full: No space left on device"),
+    ):
+        done = graph_to(target, tmp_path)
+        assert (done.returncode, done.stdout) == (74, "")
+        assert done.stderr.startswith("etl: ")
+        assert done.stderr.endswith(f"{message}\n")
+    assert sorted(os.listdir(tmp_path)) == ["dir.svg", "p.yaml"], "nothing is left behind"
+
+
+def test_a_file_is_replaced_as_a_whole_and_stays_what_it_was(tmp_path: Path) -> None:
+    (tmp_path / "real.svg").write_text("old")
+    (tmp_path / "real.svg").chmod(0o640)
+    (tmp_path / "link.svg").symlink_to("real.svg")
+    (tmp_path / "p.yaml").write_text(DIAMOND, encoding="utf-8")
+    # A file may grow to 1 KiB only, and the drawing is larger: as on a full disk, it cannot be written to its end.
+    limited = 'ulimit -f 1; trap "" XFSZ; exec "$0" graph p.yaml -o link.svg'
+    full = subprocess.run(
+        ["bash", "-c", limited, ETL], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (full.returncode, (tmp_path / "real.svg").read_text()) == (74, "old"), full.stderr
+    assert graph_to("link.svg", tmp_path).returncode == 0
+    assert (tmp_path / "link.svg").is_symlink()
+    assert (tmp_path / "real.svg").read_text().startswith("<svg ")
+    assert (tmp_path / "real.svg").stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["link.svg", "p.yaml", "real.svg"]
+    assert graph_to("/dev/stdout", tmp_path).stdout.startswith("numbers (source generate)\n")
 
 
 def test_a_pipeline_that_is_wrong(tmp_path: Path) -> None:
