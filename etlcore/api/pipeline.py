@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from etlcore.spec import Problem, model
     from etlcore.stage_plan import StagePlan
     from etlcore.state import DeadLetter, RunRecord, StoredPosition
-    from etlcore.trial import Outcome
+    from etlcore.trial import CaseResult, Outcome
 
 StrPath = str | os.PathLike[str]
 
@@ -34,7 +34,7 @@ def load(file: StrPath, *, environ: Mapping[str, str] | None = None) -> Pipeline
     from etlcore.spec import load as read
 
     plugins = LocalPlugins()
-    return Pipeline._of(read(file, plugins=plugins, environ=environ), plugins)
+    return Pipeline._of(read(file, plugins=plugins, environ=environ), plugins, environ)
 
 
 def check(file: StrPath, *, environ: Mapping[str, str] | None = None) -> list[Problem]:
@@ -77,12 +77,14 @@ class Pipeline:
         self._document: dict[str, Any] = {"name": name, **settings, "stages": {}}
         self._plugins = LocalPlugins()
         self._checked: model.Pipeline | None = None
+        self._environ: Mapping[str, str] | None = None
 
     @classmethod
-    def _of(cls, checked: model.Pipeline, plugins: LocalPlugins) -> Pipeline:
+    def _of(cls, checked: model.Pipeline, plugins: LocalPlugins, environ: Mapping[str, str] | None) -> Pipeline:
         made = cls(checked.name, directory=checked.directory)
         made._plugins = plugins
         made._checked = checked
+        made._environ = environ
         made._document = {}
         return made
 
@@ -224,6 +226,23 @@ class Pipeline:
         outputs = {name: batches for (_, name), batches in outcome.outputs.items() if name is not None}
         main = outcome.written[stage] if found.kind == "sink" else outcome.outputs[stage, None]
         return Step(stage, Table(main), {name: Table(it) for name, it in outputs.items()}, list(outcome.dead))
+
+    def test(self, *, only: str | None = None) -> list[CaseResult]:
+        """Run the pipeline's ``tests:``, as `etl test` does: a result for each. ``only`` chooses by a part of the name.
+
+        Raises SpecError when the tests, or the pipeline, are wrong.
+        """
+        from etlcore.spec import load as read
+        from etlcore.spec import load_text
+        from etlcore.trial import run_tests
+
+        file = self.checked.file
+        if file is not None:
+            pipeline = read(file, plugins=self._plugins, environ=self._environ, tests=True)
+        else:
+            name = str(self._directory / f"{self.name}.yaml")
+            pipeline = load_text(self._text(), file=name, plugins=self._plugins, tests=True)
+        return run_tests(pipeline, only=only)
 
     def run(
         self,

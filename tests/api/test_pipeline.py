@@ -331,3 +331,16 @@ def test_what_is_installed() -> None:
     assert "etlcore" in [found.distribution for found in api.installed()]
     assert [described.kind for described in api.describe("generate")] == ["source"]
     assert "source generate" in api.json_schema()["definitions"]
+
+
+def test_the_tests_of_a_pipeline(file: Path) -> None:
+    file.write_text(
+        FILE + "tests:\n  large: {given: {numbers: [{n: 9}, {n: 1}]}, expect: {out: [{n: 9}]}}\n"
+        "  wrong: {given: {numbers: [{n: 9}]}, expect: {out: []}}\n",
+        encoding="utf-8",
+    )
+    assert [(it.name, it.passed) for it in etlcore.load(file).test()] == [("large", True), ("wrong", False)]
+    assert [it.name for it in etlcore.load(file).test(only="lar")] == ["large"]
+    built = Pipeline("p", tests={"twice": {"given": {"in": [{"n": 1}]}, "expect": {"out": [{"n": 2}]}}})
+    built.source("in", []).transform("t", lambda row: {"n": row["n"] * 2}).sink("out", [])
+    assert [it.passed for it in built.test()] == [True]
