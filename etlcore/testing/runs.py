@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -77,6 +77,28 @@ class Commands:
         if not self.told.is_set():
             self.told.set()
             self.stop()
+
+
+class Beside:
+    """Waits for something beside a run, and then ends the run; it is told when the run is over."""
+
+    def __init__(self, wait: Callable[[threading.Event], bool], then: Callable[[], None]) -> None:
+        self.result = False
+        self._wait, self._then = wait, then
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="contract", daemon=True)
+
+    def _go(self) -> None:
+        self.result = self._wait(self._over)
+        self._then()
+
+    def __enter__(self) -> Beside:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 class _Patience:

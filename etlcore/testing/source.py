@@ -15,7 +15,7 @@ from etlcore.testing.checks import Broken, NotApplicable, check
 from etlcore.testing.common import ComponentContract, Scene, differences, named, wait_until
 from etlcore.testing.faults import COMMIT_OF_ROWS, Fault, InjectedFault, Watch, raise_fault
 from etlcore.testing.parts import appended, keeper
-from etlcore.testing.runs import ChildFault, Commands, Ended
+from etlcore.testing.runs import Beside, ChildFault, Commands, Ended
 
 _JSON = "test_positions_are_plain_json"
 _FORWARD = "test_positions_never_run_backwards"
@@ -96,7 +96,11 @@ class SourceContract(ComponentContract):
     def _read_idle(self, scene: Scene, watch: Watch | None, **more: Any) -> tuple[Counter[str], Ended]:
         """Run a source that should have nothing to give, until it has said so."""
         given, commands = watch or Watch(), Commands()
-        with _Beside(lambda: wait_until(lambda: _idle(given) > 1, self.heartbeat), commands.stop_once):
+
+        def wait(over: threading.Event) -> bool:
+            return wait_until(lambda: _idle(given) > 1 or over.is_set(), self.heartbeat)
+
+        with Beside(wait, commands.stop_once):
             return self._read(scene, given, commands=commands, **more)
 
     def plain_run(self, scene: Scene, watch: Watch) -> Ended:
@@ -160,15 +164,16 @@ class SourceContract(ComponentContract):
         else:
             came = threading.Event()
 
-            def wait() -> bool:
-                return came.wait(self.patience) and wait_until(lambda: _idle(watch) > 1, 2 * self.heartbeat)
+            def wait(over: threading.Event) -> bool:
+                wait_until(lambda: came.is_set() or over.is_set(), self.patience)
+                return wait_until(lambda: _idle(watch) > 1 or over.is_set(), 2 * self.heartbeat)
 
             def all_there(found: Counter[str]) -> bool:
                 if not wanted - found:
                     came.set()
                 return False
 
-            with _Beside(wait, commands.stop_once) as beside:
+            with Beside(wait, commands.stop_once) as beside:
                 self._read(scene, watch, commands=commands, until=all_there)
             if not beside.result:
                 return (
@@ -399,23 +404,3 @@ def _idle(watch: Watch) -> int:
             break
         count += 1
     return count
-
-
-class _Beside:
-    """Waits for something beside a run, and then ends the run."""
-
-    def __init__(self, wait: Callable[[], bool], then: Callable[[], None]) -> None:
-        self.result = False
-        self._wait, self._then = wait, then
-        self._thread = threading.Thread(target=self._go, name="contract", daemon=True)
-
-    def _go(self) -> None:
-        self.result = self._wait()
-        self._then()
-
-    def __enter__(self) -> _Beside:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._thread.join()
