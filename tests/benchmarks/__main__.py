@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks stop
     python -m tests.benchmarks stop --shards 8 --json stop.json
+    python -m tests.benchmarks decode
 
 They print what they find and judge nothing; run them on a machine that has nothing else to do.
 """
@@ -13,10 +14,10 @@ import json
 import sys
 from pathlib import Path
 
-from . import stop
+from . import decode, stop
 from .measure import machine
 
-CASES = {"stop": stop}
+CASES = {"stop": stop, "decode": decode}
 
 
 def main(arguments: list[str]) -> None:

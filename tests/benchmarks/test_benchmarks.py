@@ -19,3 +19,11 @@ def test_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("official ConsumerWorker", 1),
     ]
     assert found["ratio"] > 0
+
+
+def test_decode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["decode", "--logs", "500", "--repeat", "1", "--json", str(tmp_path / "decode.json")])
+    assert "columns : SDK dicts" in capsys.readouterr().out
+    found = json.loads((tmp_path / "decode.json").read_text())
+    assert [entry["name"] for entry in found["entries"]] == ["SDK dicts", "rows", "columns", "columns, then dicts"]
+    assert all(entry["per_second"] > 0 and entry["peak_bytes"] > 0 for entry in found["entries"])
