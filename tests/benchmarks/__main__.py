@@ -3,6 +3,7 @@
     python -m tests.benchmarks stop
     python -m tests.benchmarks stop --shards 8 --json stop.json
     python -m tests.benchmarks decode
+    python -m tests.benchmarks sls
 
 They print what they find and judge nothing; run them on a machine that has nothing else to do.
 """
@@ -14,10 +15,10 @@ import json
 import sys
 from pathlib import Path
 
-from . import decode, stop
+from . import decode, sls, stop
 from .measure import machine
 
-CASES = {"stop": stop, "decode": decode}
+CASES = {"stop": stop, "decode": decode, "sls": sls}
 
 
 def main(arguments: list[str]) -> None:

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from etlcore_sls.wire.protobuf import Log, LogGroup, encode_log_group, frame
-
 Found = tuple[int, int]
 """How many logs there are, and how many characters their field ``request_uri`` has."""
 
@@ -71,10 +69,11 @@ WAYS: dict[str, Callable[[bytes], Found]] = {
 
 def main(way: str, directory: str) -> None:
     decode = WAYS[way]
-    decode(frame(encode_log_group(LogGroup([Log(0, [(b"request_uri", b"")])]))))  # what is imported is imported now
     logs = characters = 0
     seconds = 0.0
-    for page in sorted(Path(directory).iterdir()):
+    pages = sorted(Path(directory).iterdir())
+    decode(pages[0].read_bytes())  # what is imported is imported now, and memory is at hand
+    for page in pages:
         body = page.read_bytes()
         began = time.process_time()
         found = decode(body)
