@@ -45,17 +45,25 @@ def _a_slow_stage(drawing: Drawing) -> bool:
     return drawing.exact is None and any(map(_is_slow, drawing.nodes))
 
 
+def _only_one_is_slow(drawing: Drawing) -> Node | None:
+    """The one stage behind which rows pile up, where nothing else holds them back: no other slow one, and no buffer."""
+    slow = [node for node in drawing.nodes if node.does in ("slow", "keep")]
+    return slow[0] if len(slow) == 1 and _is_slow(slow[0]) else None
+
+
 def _a_slow_stage_that_joins(drawing: Drawing) -> bool:
-    """It takes many rows at once, which come from several stages in small batches."""
-    joins = [node for node in drawing.nodes if len(node.inputs) > 1 and _is_slow(node) and node.settings["batch"] == 10]
-    arms = {name for node in joins for name in node.inputs}
-    return drawing.exact is None and any(node.settings["batch"] < 10 for node in drawing.nodes if node.name in arms)
+    """It takes many rows at once, which come from several stages in smaller batches."""
+    node = _only_one_is_slow(drawing)
+    if node is None or drawing.exact is not None or node.settings["queue"] < 20 or node.settings["batch"] < 10:
+        return False
+    arms = [arm for arm in drawing.nodes if arm.name in node.inputs]
+    return len(arms) > 1 and all(arm.settings["batch"] < 10 for arm in arms)
 
 
 def _a_slow_way_and_a_fast_one(drawing: Drawing) -> bool:
     """Into one stage: the fast one is at its end while there are still rows on the slow one."""
-    slow = {node.name for node in drawing.nodes if _is_slow(node) and node.settings["queue"] > 5}
-    return any(slow & set(node.inputs) and set(node.inputs) - slow for node in drawing.nodes)
+    slow = _only_one_is_slow(drawing)
+    return slow is not None and any(slow.name in node.inputs and len(node.inputs) > 1 for node in drawing.nodes)
 
 
 FAULTS = {
@@ -64,7 +72,7 @@ FAULTS = {
     "drop_a_receipt_at_fan_in": Fault(_a_slow_stage_that_joins, LOST, {"pause": 0.1, "linger": 0.5, "ends": ["kill"]}),
     "close_a_channel_one_sender_early": Fault(_a_slow_way_and_a_fast_one, "exit code 3, not 0", {"last_pause": 0.02}),
     "lose_the_flush": Fault(_has("keep"), LOST),
-    "write_rows_without_their_positions": Fault(_has("sqlite"), "where each counts once"),
+    "write_rows_without_their_positions": Fault(_has("sqlite"), "where each counts once", {"ends": ["kill"]}),
 }
 
 
