@@ -12,10 +12,13 @@ from etlcore.api.local import LocalPlugins
 from etlcore.api.running import Ran, RunFailed, replay_checked, run_checked
 from etlcore.api.stepping import Step
 from etlcore.api.table import Table
-from etlcore.plugins.records import Kind
+from etlcore.api.writing import secrets_in
+from etlcore.plugins.records import KINDS, Kind
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from pydantic import BaseModel
 
     from etlcore.batch import Batch, Position, Row
     from etlcore.explain import Way
@@ -46,6 +49,12 @@ def check(file: StrPath, *, environ: Mapping[str, str] | None = None) -> list[Pr
     except SpecError as error:
         return list(error.problems)
     return []
+
+
+def _renamed(problems: list[Problem], to: str) -> Iterator[Problem]:
+    """Problems of a text that is no file: its lines are shown as they would stand in one."""
+    for problem in problems:
+        yield problem if problem.place is None else replace(problem, place=replace(problem.place, file=to))
 
 
 def run(
@@ -117,6 +126,8 @@ class Pipeline:
             raise ValueError(f"there is a stage `{name}` already")
         named = component if isinstance(component, str) else self._plugins.add(kind, component)
         stage: dict[str, Any] = {kind: named, **{key.removesuffix("_"): value for key, value in keys.items()}}
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"the options of stage `{name}` must be a mapping, not {type(options).__name__}")
         if options:
             stage["with"] = dict(options)
         stages[name] = stage
@@ -124,25 +135,42 @@ class Pipeline:
         return self
 
     def to_yaml(self) -> str:
-        """The pipeline as a file. Raises ValueError when it came out of one, or has parts that no file can name."""
+        """The pipeline as a file.
+
+        Raises ValueError when it came out of one, has parts that no file can name, or a secret that is written out.
+        """
         if not self._document:
             raise ValueError(f"{self.name} is out of a file already")
         own = [name for name, stage in self._document["stages"].items() if self._is_own(stage)]
         if own:
             raise ValueError(f"stage `{own[0]}` is made of a part of this program: a file cannot name it")
+        for name, stage in self._document["stages"].items():
+            for option in secrets_in(stage.get("with"), self._model(stage)):
+                raise ValueError(
+                    f"the option `{option}` of stage `{name}` is a secret, which no file should hold: give it as"
+                    f" ${{NAME}}, from the environment, or as ${{file:PATH}}"
+                )
         return self._text()
+
+    def _model(self, stage: Mapping[str, Any]) -> type[BaseModel] | None:
+        """The model of a stage's options, if there is such a component."""
+        from etlcore.plugins import PluginError
+
+        for kind in KINDS:
+            if kind in stage:
+                try:
+                    return self._plugins.load(self._plugins.resolve(stage[kind], kind)).Config
+                except PluginError:
+                    return None
+        return None
 
     def _is_own(self, stage: Mapping[str, Any]) -> bool:
         return any(self._plugins.owns(str(stage[kind])) for kind in ("source", "transform", "sink") if kind in stage)
 
     def _text(self) -> str:
-        import yaml
+        from etlcore.api.writing import as_text
 
-        try:
-            return yaml.safe_dump(self._document, sort_keys=False, allow_unicode=True, width=100)
-        except yaml.representer.RepresenterError as error:
-            wrong = error.args[-1]
-            raise TypeError(f"an option is a {type(wrong).__name__}, which no file can hold: {wrong!r:.80}") from None
+        return as_text(self._document)
 
     # -- checked ----------------------------------------------------------------------------------------------------
 
@@ -150,10 +178,13 @@ class Pipeline:
     def checked(self) -> model.Pipeline:
         """The pipeline as the runtime takes it. Raises SpecError with everything that is wrong."""
         if self._checked is None:
-            from etlcore.spec import load_text
+            from etlcore.spec import SpecError, load_text
 
-            file = str(self._directory / f"{self.name}.yaml")
-            self._checked = replace(load_text(self._text(), file=file, plugins=self._plugins), file=None)
+            file = str(self._directory / f"Pipeline {self.name!r}".replace(os.sep, "_"))  # there is no such file
+            try:
+                self._checked = replace(load_text(self._text(), file=file, plugins=self._plugins), file=None)
+            except SpecError as error:
+                raise SpecError(_renamed(error.problems, f"Pipeline({self.name!r})")) from None
         return self._checked
 
     @property
@@ -258,6 +289,8 @@ class Pipeline:
         in seconds. ``watch`` is called several times a second. Raises RunFailed when the exit code is not 0 (unless
         ``check`` is False), SpecError, PluginError, and StateError (also while another run has the pipeline).
         """
+        if timeout is not None and not (isinstance(timeout, int | float) and 0 <= timeout < float("inf")):
+            raise ValueError(f"timeout must be a number of seconds, or 0 to abandon at once, not {timeout!r}")
         checked = self.checked if timeout is None else replace(self.checked, shutdown_timeout=timeout)
         ran = run_checked(checked, self._state(state), self._plugins, watch)
         if check and not ran.ok:

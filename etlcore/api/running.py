@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,6 +32,13 @@ class Ran:
     state: Path
     """The state directory."""
 
+    def __post_init__(self) -> None:
+        from etlcore.cli.view.secrets import Mask
+
+        mask = Mask(self.pipeline).text
+        failures = [replace(it, error=mask(it.error), traceback=mask(it.traceback)) for it in self.report.failures]
+        object.__setattr__(self, "report", replace(self.report, failures=failures))
+
     @property
     def exit_code(self) -> int:
         """What `etl run` would have ended with."""
@@ -53,7 +60,8 @@ class Ran:
         from etlcore.cli.view.report import report_lines
         from etlcore.cli.view.secrets import Mask
 
-        lines = "\n".join(line for line, _ in report_lines(self.report, self.pipeline, str(self.state)))
+        shown = report_lines(self.report, self.pipeline, str(self.state), debugging=True)
+        lines = "\n".join(line for line, _ in shown)
         return Mask(self.pipeline).text(lines)
 
     __repr__ = __str__
@@ -63,11 +71,16 @@ class Ran:
 
 
 class RunFailed(Exception):
-    """A run ended with another exit code than 0; ``ran`` has the report."""
+    """A run ended with another exit code than 0; ``ran`` has the report, and the notes the tracebacks of stages.
+
+    The exceptions of stages are no causes of this one: their texts may hold secrets.
+    """
 
     def __init__(self, ran: Ran) -> None:
         super().__init__(str(ran))
         self.ran = ran
+        for failure in ran.report.failures:
+            self.add_note(failure.traceback)
 
 
 def run_checked(pipeline: model.Pipeline, state: Path, plugins: Plugins, watch: Callable[[Run], None] | None) -> Ran:

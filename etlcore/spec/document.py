@@ -105,9 +105,22 @@ class Document:
         """All problems, each with its line of the file; what is secret in a line is hidden."""
         shown = []
         for problem in self.problems:
-            line = self.line(problem.place.line) if problem.place else ""
+            line = self._without_literals(problem.place.line) if problem.place else ""
             shown.append(replace(problem, line=hide_secrets(line, self.secret_keys)))
         return SpecError(shown)
+
+    def _without_literals(self, number: int) -> str:
+        """A line without the secrets that begin in it, whatever key or list they stand below; in the same columns."""
+        line = written = self.line(number)
+        for path, text in self.literals.items():
+            place = self.places.get(path)
+            if place is None or place.line != number or not text:
+                continue
+            start = place.column - 1
+            # Written with quotes and escapes it looks otherwise than it is: then nothing of the rest is shown.
+            rest = line[start:].replace(text, "*" * len(text)) if text in written[start:] else "*" * len(line[start:])
+            line = line[:start] + rest
+        return line
 
     def masked(self, text: str, path: Path) -> str:
         """A message about the value at ``path``, with what is secret in or below it hidden.

@@ -39,14 +39,25 @@ def option_names(model: type[BaseModel], field_name: str) -> list[str]:
 
 
 def secret_options(model: type[BaseModel]) -> set[str]:
-    """The keys of options that are typed as secret."""
-    from pydantic import SecretBytes, SecretStr
+    """The keys of options that are typed as secret, also in models below it."""
+    found: set[str] = set()
+    _add_secret_options(model, found, set())
+    return found
+
+
+def _add_secret_options(model: type[BaseModel], found: set[str], seen: set[type[BaseModel]]) -> None:
+    from pydantic import BaseModel, SecretBytes, SecretStr
 
     def secret(annotation: Any) -> bool:
-        return annotation in (SecretStr, SecretBytes) or any(secret(part) for part in get_args(annotation))
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
+            _add_secret_options(annotation, found, seen)
+        below = [secret(part) for part in get_args(annotation)]  # all of them are looked into
+        return annotation in (SecretStr, SecretBytes) or any(below)
 
-    fields = [name for name, field in model.model_fields.items() if secret(field.annotation)]
-    return {key for name in fields for key in option_names(model, name)}
+    seen.add(model)
+    for name, field in model.model_fields.items():
+        if secret(field.annotation):
+            found.update(option_names(model, name))
 
 
 def _below(annotation: Any, value: Any, path: Path) -> Iterator[tuple[Path, list[str]]]:

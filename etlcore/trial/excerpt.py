@@ -66,11 +66,13 @@ def try_out(pipeline: Pipeline, given: Mapping[str, Batch | Sequence[Row]]) -> O
     workers, queues and policies. How a stage failed is in the report. Raises TrialError for names that are not there,
     and BrokenPlugin as a run does.
     """
+    from etlcore.cli.view.secrets import Mask
     from etlcore.runtime.execution import execute
     from etlcore.state import Selection, StateStore
 
     excerpt = _Excerpt(pipeline, given)
-    with tempfile.TemporaryDirectory(prefix="etl-trial-") as directory, StateStore(Path(directory)) as store:
+    mask = Mask(pipeline).text  # reasons of dead letters may quote secrets
+    with tempfile.TemporaryDirectory(prefix="etl-trial-") as directory, StateStore(Path(directory), mask=mask) as store:
         report = execute(excerpt.pipeline, store, _Nobody())
         letters = list(store.letters(Selection(pipeline.name)))
     return Outcome(
