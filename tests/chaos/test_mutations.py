@@ -72,7 +72,9 @@ FAULTS = {
     "drop_a_receipt_at_fan_in": Fault(_a_slow_stage_that_joins, LOST, {"pause": 0.1, "linger": 0.5, "ends": ["kill"]}),
     "close_a_channel_one_sender_early": Fault(_a_slow_way_and_a_fast_one, "exit code 3, not 0", {"last_pause": 0.02}),
     "lose_the_flush": Fault(_has("keep"), LOST),
-    "write_rows_without_their_positions": Fault(_has("sqlite"), "where each counts once", {"ends": ["kill"]}),
+    "write_rows_without_their_positions": Fault(
+        _has("sqlite"), "where each counts once", {"linger": 0.5, "ends": ["kill"]}
+    ),
 }
 
 
