@@ -74,9 +74,12 @@ class Contract:
     failed_checks: ClassVar[set[str]] = set()
     """Of this class, so far: those that failed, and those that were not made because of them."""
 
+    _tried: ClassVar[set[str]] = set()
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.failed_checks = set()
+        cls._tried = set()
         known = {record.name for record in cls.checks()}
         for name, reason in cls.exempt.items():
             if name not in known:
@@ -110,8 +113,10 @@ class Contract:
         reason = self.exempt.get(record.name)
         if reason is not None:
             pytest.skip(f"exempt: {reason}")
-        first = (self.first_run,) if record.runs and record.name != self.first_run else ()
-        for earlier in (*first, *record.after):
+        first = self.first_run if record.runs and record.name != self.first_run else ""
+        if first and first not in self.exempt:
+            self._try(first)
+        for earlier in (first, *record.after):
             if earlier in self.failed_checks:
                 self.failed_checks.add(record.name)  # nothing can build on this one, either
                 pytest.skip(f"not made, because {earlier} fails")
@@ -130,6 +135,16 @@ class Contract:
             pytest.skip(f"not applicable: {why}")
         if wrong:
             pytest.fail(self._message(record, wrong), pytrace=False)
+
+    def _try(self, name: str) -> None:
+        """Find out once whether a check fails that others build on, also where it is made later or not chosen."""
+        if name in self._tried:
+            return
+        self._tried.add(name)
+        try:
+            getattr(self, name).__wrapped__(self)
+        except Exception:  # noqa: BLE001 - whatever it is, the check itself says it
+            self.failed_checks.add(name)
 
     def _message(self, record: Check, seen: str) -> str:
         where = f'{CONTRACT_PAGE}, "{record.section}"'

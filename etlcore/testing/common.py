@@ -128,12 +128,11 @@ class ComponentContract(Contract):
         *,
         key: str | None = None,
         rows: list[list[Row]] | None = None,
-        pause: float = 0.0,
-        may_end: bool = False,
+        lockstep: bool = False,
     ) -> Killed:
         """Run a pipeline in a process of its own, which is killed at a moment; `runs.Job` has the parts.
 
-        Raises Broken when it ends in any other way; with ``may_end`` it may also come to its end.
+        Raises Broken when it ends in any other way.
         """
         given = self.component
         job = Job(
@@ -146,14 +145,14 @@ class ComponentContract(Contract):
             fault=fault,
             key=key,
             rows=rows or [],
-            pause=pause,
+            lockstep=lockstep,
             out=scene.directory / "out",
         )
         try:
             killed = run_process(job, patience=self.patience)
         except TimeoutError as error:
             raise Broken(str(error)) from None
-        if killed.code != -signal.SIGKILL and not (may_end and killed.code == 0):
+        if killed.code != -signal.SIGKILL:
             raise Broken(f"the run in a process of its own ended with {killed.code}:\n{killed.stderr}")
         return killed
 

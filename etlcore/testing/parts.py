@@ -17,15 +17,15 @@ class Feed(Source):
     """Gives the batches that its class has; its position is how many are in."""
 
     batches: ClassVar[Sequence[Batch]] = ()
-    pause: ClassVar[float] = 0.0
-    """Seconds before each batch."""
+    lockstep: ClassVar[bool] = False
+    """In front of a transactional sink: give a batch once the one before it is written, so that each is alone."""
 
     def read(self) -> Iterator[Batch | None]:
         first = self.context.positions.get("feed", 0)
         for number, batch in enumerate(self.batches[first:], first + 1):
-            if self.pause:
+            while self.lockstep and self.context.positions.get("feed", 0) < number - 1:  # they are the sink's
                 yield None
-                self.context.stopping.wait(self.pause)
+                self.context.stopping.wait(0.005)
             position = Position("feed", number)
             if batch.columnar:
                 yield Batch.from_arrow(batch.arrow, position)
@@ -33,9 +33,9 @@ class Feed(Source):
                 yield Batch.from_rows(batch.rows, position)
 
 
-def feed(batches: Sequence[Batch], pause: float = 0.0) -> type[Feed]:
+def feed(batches: Sequence[Batch], lockstep: bool = False) -> type[Feed]:
     """A source class that gives these batches."""
-    return type("Feed", (Feed,), {"batches": tuple(batches), "pause": pause})
+    return type("Feed", (Feed,), {"batches": tuple(batches), "lockstep": lockstep})
 
 
 class Keeper(Sink):

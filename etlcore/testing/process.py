@@ -63,7 +63,7 @@ def main(order: Path) -> int:
     bench = Bench(
         {
             job.name: wrapped(component(job), watch),
-            "feed": feed([Batch.from_rows(rows) for rows in job.rows], job.pause),
+            "feed": feed([Batch.from_rows(rows) for rows in job.rows], job.lockstep),
             "keep": appender(job.out),
         }
     )

@@ -208,7 +208,7 @@ class Job:
     """The column that the journal notes of the rows of a batch; None: no rows."""
     rows: list[list[Row]]
     """What the feed gives."""
-    pause: float
+    lockstep: bool
     out: Path
     """Where the sink at the end appends to."""
 

@@ -7,7 +7,6 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from etlcore.batch import Batch, Row
@@ -85,12 +84,11 @@ class SinkContract(ComponentContract):
         *,
         source: str = "feed",
         commands: Commands | None = None,
-        pause: float = 0.0,
         workers: int | None = None,
         on_error: Any = None,
     ) -> Ended:
         stages = {source: {"source": "feed"}, "out": self.stage(scene, workers=workers, on_error=on_error)}
-        return self.run(scene, stages, {"feed": feed(batches, pause)}, watch, commands)
+        return self.run(scene, stages, {"feed": feed(batches, self._is_transactional())}, watch, commands)
 
     def _writes(self, scene: Scene, batches: Sequence[Batch], watch: Watch | None = None, **more: Any) -> None:
         """As `_write`, of a run that must go well."""
@@ -104,24 +102,12 @@ class SinkContract(ComponentContract):
     def _is_transactional(self) -> bool:
         return bool(self.component_class().transactional)
 
-    def _pause(self) -> float:
-        """Seconds between two batches, so that each is written alone: a transaction takes all that has come."""
-        return 0.1 if self._is_transactional() else 0.0
-
     def _kill(self, fault: ChildFault) -> tuple[Scene, list[Batch], Killed]:
         """Write in a process that is killed at a moment."""
-        for number in range(fault.number, 0, -1):
-            scene, batches = self.scene(), self._batches()
-            stages = {"feed": {"source": "feed"}, "out": self.stage(scene)}
-            rows = [batch.rows for batch in batches]
-            sooner = replace(fault, number=number)
-            # A transaction may take several batches: then there are fewer writes, and the moment never comes.
-            may_end = self._is_transactional() and number > 1
-            killed = self.run_killed(
-                scene, stages, sooner, key=self.key, rows=rows, pause=self._pause(), may_end=may_end
-            )
-            if killed.code:
-                break
+        scene, batches = self.scene(), self._batches()
+        stages = {"feed": {"source": "feed"}, "out": self.stage(scene)}
+        rows = [batch.rows for batch in batches]
+        killed = self.run_killed(scene, stages, fault, key=self.key, rows=rows, lockstep=self._is_transactional())
         return scene, batches, killed
 
     # -- checks ----------------------------------------------------------------------------------------------------
@@ -183,7 +169,7 @@ class SinkContract(ComponentContract):
             raise NotApplicable("it is no TransactionalSink")
         scene, rows = self.scene(), self._batches(2)
         nothing = [Batch.from_rows([]), Batch.from_rows([])]
-        self._writes(scene, [*rows, *nothing], pause=self._pause())
+        self._writes(scene, [*rows, *nothing])
         shutil.rmtree(scene.state)
         self._writes(scene, [*rows, *self._batches(2, first=1000)])  # what is behind these positions now is not read
         if wrong := differences(self._sent(rows), self._found(scene), twice=False):
@@ -207,7 +193,7 @@ class SinkContract(ComponentContract):
             scene, batches, commands = self.scene(), self._batches(), Commands()
             number = self.random.randint(1, 3)
             watch = Watch((Fault("write", number, moment, commands.stop_and_wait),))
-            ended = self._write(scene, batches, watch, commands=commands, pause=self._pause())
+            ended = self._write(scene, batches, watch, commands=commands)
             said = f"stopped {moment} write {number}"
             if ended.trouble:
                 raise Broken(f"{said}: {ended.trouble}")
@@ -225,7 +211,7 @@ class SinkContract(ComponentContract):
             free.wait(self.patience)
 
         watch = Watch((Fault("write", 2, "before", stuck),))
-        self._write(scene, batches, watch, commands=commands, pause=self._pause())
+        self._write(scene, batches, watch, commands=commands)
         free.set()
         wait_until(lambda: bool(watch.returned("close")), self.patience)
         self._writes(scene, batches)
@@ -238,7 +224,7 @@ class SinkContract(ComponentContract):
         for moment in moments:
             scene, batches = self.scene(), self._batches(3)
             faults = tuple(Fault("write", number, moment, raise_fault) for number in (1, 4))  # type: ignore[arg-type]
-            self._writes(scene, batches, Watch(faults), on_error=_AGAIN, pause=self._pause())
+            self._writes(scene, batches, Watch(faults), on_error=_AGAIN)
             if wrong := differences(self._sent(batches), self._found(scene), twice=True):
                 raise Broken(f"an exception came {moment} a write, and it was called again; {wrong}")
 
@@ -368,7 +354,7 @@ class SinkContract(ComponentContract):
             "other": {"source": "other"},
             "out": {**self.stage(scene), "from": ["one", "other"]},
         }
-        return self.run(scene, stages, {"one": feed(ones, self._pause()), "other": feed(others)})
+        return self.run(scene, stages, {"one": feed(ones, True), "other": feed(others, True)})
 
     def _killed_inside(self) -> Iterator[tuple[ChildFault, Scene, list[Batch]]]:
         """Scenes whose process was killed at some moment inside a write, drawn from all there are."""

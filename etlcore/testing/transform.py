@@ -63,8 +63,22 @@ class TransformContract(ComponentContract):
             "it": self.stage(scene, workers=workers, on_error=on_error),
             "out": {"sink": "keep"},
         }
+        for output in self._outputs(scene):  # each must have a reader
+            stages[f"out_{output}"] = {"sink": "blackhole", "from": f"it.{output}"}
         classes = {"feed": feed(batches), "keep": keeper(rows.extend)}
         return rows, self.run(scene, stages, classes, watch, commands)
+
+    def _outputs(self, scene: Scene) -> tuple[str, ...]:
+        """The further outputs that the transform has with these options."""
+        cls = self.component_class()
+        config = None
+        if cls.Config is not None:
+            try:
+                config = cls.Config.model_validate(dict(scene.options), context={"directory": scene.directory})
+            except ValueError:  # the run says what is wrong with the options, better
+                return tuple(cls.outputs)
+        outputs: tuple[str, ...] = tuple(cls.outputs_of(config))
+        return outputs
 
     def _goes(self, batches: Sequence[Batch], watch: Watch | None = None, **more: Any) -> list[Row]:
         """As `_through`, of a run that must go well."""

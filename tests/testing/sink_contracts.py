@@ -48,6 +48,7 @@ class TestHonestTransaction(Databases):
 
 
 class TestTwoTransactions(Databases):
+    kills = 2
     component = sinks.TwoTransactions
 
 

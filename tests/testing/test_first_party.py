@@ -98,6 +98,24 @@ class TestParseUri(TransformContract):
     )
 
 
+class TestRename(TransformContract):
+    component = "rename"
+    options = {"columns": {"id": "key"}}  # noqa: RUF012
+    examples = (([{"id": 1, "text": "a"}, {"id": 2, "text": "b"}], [{"key": 1, "text": "a"}, {"key": 2, "text": "b"}]),)
+
+
+class TestCast(TransformContract):
+    component = "cast"
+    options = {"columns": {"n": "int"}}  # noqa: RUF012
+    examples = (([{"n": "1"}, {"n": "one"}, {"n": "3"}], [{"n": 1}, {"n": 3}]),)
+
+
+class TestRoute(TransformContract):
+    component = "route"
+    options = {"routes": {"errors": "status >= 500"}}  # noqa: RUF012
+    examples = (([{"status": 200, "n": 1}, {"status": 503, "n": 2}], [{"status": 200, "n": 1}]),)
+
+
 class TestPythonTransform(TransformContract):
     component = "python"
     examples = (([{"n": 1}, {"n": 2}], [{"n": 1, "twice": 2}, {"n": 2, "twice": 4}]),)
