@@ -14,6 +14,12 @@ class Blackhole(Sink):
     as delivered.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 100_000, columnar: true}}
+          out: {sink: blackhole}
+    """
+
     class Config(Options):
         """No options."""
 

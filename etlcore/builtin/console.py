@@ -26,6 +26,12 @@ class Console(Sink):
     NaN, …) is written as `etlcore.builtin.jsonlines` says.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 3}}
+          out: {sink: console}
+    """
+
     class Config(Options):
         """No options."""
 

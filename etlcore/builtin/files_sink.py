@@ -28,6 +28,14 @@ class FilesSink(Sink):
     what a crash leaves unpublished is published by the next run.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 100, fields: {id: "{id}", day: "{choice:monday|tuesday}"}}}
+          out:
+            sink: files
+            with: {path: days/, partition_by: [day], compression: gzip}  # days/day=monday/….jsonl.gz
+    """
+
     class Config(Options):
         path: str = Field(
             min_length=1,

@@ -39,6 +39,14 @@ class FilesSource(Source):
     is known by its identity and its content: one that is renamed is read on. Each is read by one worker of the stage.
     """
 
+    example = """
+        stages:
+          lines:
+            source: files
+            with: {path: "*.yaml", format: lines}  # this file is one of them
+          out: {sink: console}
+    """
+
     class Config(Options):
         path: str | list[str] = Field(
             description="A file, a glob such as 'logs/**/*.jsonl', or a list of them; relative to the pipeline file."

@@ -20,6 +20,15 @@ class Filter(Transform):
     compares a text with a number) goes to the dead letters with the reason. Columnar batches stay columnar.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 20, fields: {id: "{id}", status: "{choice:200|404|503}"}}}
+          failed:
+            transform: filter
+            with: {where: number(status) >= 500 and id > 3}
+          out: {sink: console}
+    """
+
     class Config(Options):
         where: Condition = Field(
             description="The condition: columns (in `backticks` where need be), constants, = != < <= > >=, in (…), "

@@ -35,6 +35,14 @@ class Generate(Source):
     made without a Python object per row.
     """
 
+    example = """
+        stages:
+          requests:
+            source: generate
+            with: {rows: 5, fields: {id: "{id}", status: "{choice:200|404}", uri: "/item/{int:1:500}?q={word}"}}
+          out: {sink: console}
+    """
+
     class Config(Options):
         rows: int | None = Field(1000, ge=0, description="How many rows in all; null goes on for ever.")
         rate: float | None = Field(

@@ -27,6 +27,15 @@ class ParseUri(Transform):
     column that is there already is replaced. A parameter that a URI lacks is null, one without a value is "".
     """
 
+    example = """
+        stages:
+          requests: {source: generate, with: {rows: 3, fields: {uri: "/item/{int:1:500}?user={int:1:9000}&q=a%20b"}}}
+          parsed:
+            transform: parse_uri
+            with: {column: uri, params: {user_id: user, searched: q}}
+          out: {sink: console}
+    """
+
     class Config(Options):
         column: str = Field("request_uri", min_length=1, description="The column that holds the URI.")
         path: str | None = Field("path", min_length=1, description="Name of the column for the path; null for none.")

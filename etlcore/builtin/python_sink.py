@@ -22,6 +22,14 @@ class PythonSink(Sink):
     A parameter called ``context`` is given the stage's context.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 3}}
+          out:
+            sink: python
+            with: {call: "builtins:print"}  # or, beside this file: "mine.py:store"
+    """
+
     class Config(CallOptions):
         per: Literal["row", "batch"] = Field("row", description="What the function is called with.")
 

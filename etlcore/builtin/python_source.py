@@ -30,6 +30,14 @@ class PythonSource(Source):
     context (``positions``, ``stopping``, ``worker``); without it the stage has one worker.
     """
 
+    example = """
+        stages:
+          rows:
+            source: python
+            with: {call: "csv:DictReader", options: {f: ["name,size", "a,1", "b,2"]}}  # or: "mine.py:read"
+          out: {sink: console}
+    """
+
     class Config(CallOptions):
         batch: int = Field(1000, ge=1, le=1_000_000, description="The most single rows that are put into one batch.")
 

@@ -24,6 +24,15 @@ class PythonTransform(RowTransform):
     send the row, or the whole batch, to the dead letters. A parameter called ``context`` is given the stage's context.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 3}}
+          seen:
+            transform: python
+            with: {call: "builtins:dict", options: {seen: true}}  # or, beside this file: "mine.py:change"
+          out: {sink: console}
+    """
+
     class Config(CallOptions):
         per: Literal["row", "batch"] = Field("row", description="What the function is called with.")
 

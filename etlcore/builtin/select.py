@@ -20,6 +20,15 @@ class Select(Transform):
     A column that a row lacks becomes null. Columnar batches stay columnar: no value is touched.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 3}}
+          chosen:
+            transform: select
+            with: {columns: {number: id, text: text}}  # new name: present name
+          out: {sink: console}
+    """
+
     class Config(Options):
         columns: dict[str, str] | list[str] = Field(
             min_length=1,

@@ -26,6 +26,14 @@ class SqliteSink(TransactionalSink):
     brings one. A row that cannot be stored as it is fails alone: ``on_error`` says what becomes of it.
     """
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 100, fields: {id: "{id}", word: "{word}"}}}
+          out:
+            sink: sqlite
+            with: {path: rows.db, table: words, mode: upsert, key: id}
+    """
+
     class Config(Options):
         path: str = Field(
             min_length=1,

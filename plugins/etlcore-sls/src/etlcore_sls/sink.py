@@ -78,6 +78,14 @@ class _Pauses:
 class SlsSink(Sink):
     """See the module's description; the options are `etlcore_sls.sink_config.SlsSinkConfig`."""
 
+    example = """
+        stages:
+          rows: {source: generate, with: {rows: 100}}
+          out:
+            sink: sls
+            with: {endpoint: emulator, project: demo, logstore: made-up}  # an SLS server on this machine
+    """
+
     Config: ClassVar[type[SlsSinkConfig]] = SlsSinkConfig
     config: SlsSinkConfig
 

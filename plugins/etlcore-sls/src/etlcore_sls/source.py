@@ -35,6 +35,20 @@ _GAUGE_SECONDS = 1.0
 class SlsSource(Source):
     """See the module's description; the options are `etlcore_sls.config.SlsConfig`."""
 
+    example = """
+        stages:
+          logs:
+            source: sls
+            with:
+              endpoint: emulator  # an SLS server on this machine, with sample logs
+              project: demo
+              logstore: nginx
+              consumer_group: example
+              start: begin
+              until: end
+          out: {sink: blackhole}
+    """
+
     Config: ClassVar[type[SlsConfig]] = SlsConfig
     config: SlsConfig
     replayable = True
