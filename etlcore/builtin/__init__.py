@@ -19,6 +19,7 @@ def etl_components() -> Iterator[Component]:
     yield Component("filter", "transform", "etlcore.builtin.filter:Filter", "Keep the rows that fit a condition")
     yield Component("rename", "transform", "etlcore.builtin.rename:Rename", "Give columns other names")
     yield Component("cast", "transform", "etlcore.builtin.cast:Cast", "Give columns a type")
+    yield Component("explode", "transform", "etlcore.builtin.explode:Explode", "A row for each element of a list")
     yield Component("route", "transform", "etlcore.builtin.route:Route", "Named outputs by conditions")
     yield Component(
         "parse_uri", "transform", "etlcore.builtin.parse_uri:ParseUri", "Path and query parameters of a URI"
