@@ -13,11 +13,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: how long the work took, the most memory that the process had, and what it said on standard output."""
+    """One run of a process."""
 
     seconds: float
+    """How long the work took."""
+    cpu_seconds: float
+    """How long processors worked for this process alone: also on a busy machine about the same in each run."""
     peak_bytes: int
+    """The most memory it had."""
     said: str
+    """What it wrote to standard output."""
 
 
 @dataclass
@@ -32,6 +37,10 @@ class Entry:
         return median(run.seconds for run in self.runs)
 
     @property
+    def cpu_seconds(self) -> float:
+        return median(run.cpu_seconds for run in self.runs)
+
+    @property
     def peak_bytes(self) -> int:
         return max(run.peak_bytes for run in self.runs)
 
@@ -40,6 +49,7 @@ class Entry:
             "name": self.name,
             "median_seconds": self.seconds,
             "seconds": [run.seconds for run in self.runs],
+            "median_cpu_seconds": self.cpu_seconds,
             "per_second": items / self.seconds,
             "peak_bytes": self.peak_bytes,
         }
@@ -59,6 +69,10 @@ class Contest:
         seconds = {entry.name: entry.seconds for entry in self.entries}
         return seconds[theirs] / seconds[ours]
 
+    def cpu_ratio(self, ours: str, theirs: str) -> float:
+        seconds = {entry.name: entry.cpu_seconds for entry in self.entries}
+        return seconds[theirs] / seconds[ours]
+
     def text(self) -> str:
         wide = max(len(entry.name) for entry in self.entries)
         lines = [f"{self.title}: {self.items:,} {self.unit}, medians of {len(self.entries[0].runs)}"]
@@ -66,9 +80,13 @@ class Contest:
             each = [self.items / run.seconds for run in entry.runs]
             lines.append(
                 f"  {entry.name:<{wide}}  {self.items / entry.seconds:12,.0f} {self.unit}/s   "
-                f"{min(each):,.0f} … {max(each):,.0f}   peak {entry.peak_bytes / 1e6:,.0f} MB"
+                f"{min(each):,.0f} … {max(each):,.0f}   "
+                f"{entry.cpu_seconds:.1f} s of processor time   peak {entry.peak_bytes / 1e6:,.0f} MB"
             )
-        lines += [f"  {ours} : {theirs} = {self.ratio(ours, theirs):.2f}" for ours, theirs in self.ratios]
+        lines += [
+            f"  {ours} : {theirs} = {self.ratio(ours, theirs):.2f} (processor time {self.cpu_ratio(ours, theirs):.2f})"
+            for ours, theirs in self.ratios
+        ]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -77,7 +95,9 @@ class Contest:
             "items": self.items,
             "unit": self.unit,
             "entries": [entry.to_json(self.items) for entry in self.entries],
-            "ratios": [{"of": a, "to": b, "ratio": self.ratio(a, b)} for a, b in self.ratios],
+            "ratios": [
+                {"of": a, "to": b, "ratio": self.ratio(a, b), "cpu_ratio": self.cpu_ratio(a, b)} for a, b in self.ratios
+            ],
         }
 
 
@@ -102,4 +122,4 @@ def run_process(command: Sequence[str], environ: Mapping[str, str] | None = None
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    return Measured(seconds, usage.ru_maxrss * 1024, said)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said)
