@@ -18,6 +18,7 @@ from etlcore.runtime.ledger import Account, ChannelAccount, Ledger
 from etlcore.runtime.packet import Packet, Segment
 from etlcore.runtime.receipts import Receipt, Tracker
 from etlcore.runtime.sink import SinkWorker
+from etlcore.runtime.transactional import TransactionalSinkWorker
 from etlcore.runtime.transform import TransformWorker
 from etlcore.runtime.worker import StageWorker
 from etlcore.spec.model import OnError, Queue, Take
@@ -275,6 +276,30 @@ def rows_for_a_stage_that_failed_are_settled(patch: Patch) -> None:
         packet.settle()
 
     patch.setattr(Sender, "refuse", settling)
+
+
+_EXACT = _chain(
+    sink={"transactional": True, "on_error": OnError("dead_letter"), "bad": 4, "names_rows": True, "slow": 0.5},
+    marks=1,
+    rows=14,  # so that the last one is no bad one: then it would not matter on which side of the position it is
+    commit_interval=0.01,
+)
+
+
+def _positions_moved(patch: Patch, by: int) -> None:
+    positions = TransactionalSinkWorker._positions
+    moved = lambda self: {name: at + by for name, at in positions(self).items()}  # noqa: E731
+    patch.setattr(TransactionalSinkWorker, "_positions", moved)
+
+
+@mutation(_EXACT, stops=2, aborts=True, again=True)
+def a_transaction_passes_one_row_too_many(patch: Patch) -> None:
+    _positions_moved(patch, 1)
+
+
+@mutation(_EXACT, stops=2, aborts=True, again=True)
+def a_transaction_leaves_its_last_row_before_it(patch: Patch) -> None:
+    _positions_moved(patch, -1)
 
 
 @mutation(PLANS["chain"])

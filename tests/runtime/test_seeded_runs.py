@@ -54,6 +54,15 @@ def test_random_graphs_that_are_abandoned(block: range, store: StateStore) -> No
         run_seed(random_plan(seed), seed, store, stops=2, aborts=True, again=True)
 
 
+def test_a_bad_row_is_buried_again_when_its_transaction_was_abandoned(store: StateStore) -> None:
+    """The first run ends between the dead letter and the transaction that would have passed its position."""
+    plan = random_plan(31378)
+    [sink] = [do.name for do in plan.stages if do.transactional]
+    first = run_seed(plan, 31378, store, stops=2, aborts=True, again=True)
+    beyond = [key for stage, key in first.buried() if stage == sink and key[1] >= first.committed.get(key[0], 0)]
+    assert beyond, "the seed does not show it any more"
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_random_graphs_in_which_a_stage_fails(block: range, store: StateStore) -> None:
     for seed in block:
