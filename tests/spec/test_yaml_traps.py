@@ -10,7 +10,15 @@ import pytest
 
 from etlcore.spec import SpecError
 
-WRONG = object()
+
+class _Wrong:
+    """Stands where no meaning is; its text is the same in every process, as the names of tests must be."""
+
+    def __str__(self) -> str:
+        return "wrong"
+
+
+WRONG = _Wrong()
 
 TRAPS: list[tuple[str, str, Any]] = [
     # the Norway problem: a word is text, unless a truth value is wanted
