@@ -147,7 +147,8 @@ def _interrupts(commands: SimpleQueue[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        # Of a handler that is none of Python's there is only None to put back.
+        signal.signal(signal.SIGINT, signal.SIG_DFL if former is None else former)
 
 
 class _Audience:

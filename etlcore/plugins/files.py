@@ -34,6 +34,19 @@ class FilePoint:
 
     attr = ""
 
+    def _refuse_to_hide(self, name: str) -> None:
+        """A file called as another module would be that module for everybody who imports it later: ``csv``, say."""
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError, AttributeError):
+            return
+        if found is None or found.origin is None or Path(found.origin).resolve() == self.file:
+            return
+        raise BrokenPlugin(
+            f"{self.file} cannot be loaded as the module {name}: there is one of that name already, {found.origin}",
+            "give the file another name",
+        )
+
     def load(self) -> ModuleType:
         """The module; loaded once a process. Raises whatever the file raises."""
         name = self.file.stem
@@ -46,6 +59,7 @@ class FilePoint:
                     f"{self.file} cannot be loaded as the module {name}: another one of that name is loaded",
                     "give the file another name",
                 )
+            self._refuse_to_hide(name)
             spec = importlib.util.spec_from_file_location(name, self.file)
             assert spec is not None
             assert spec.loader is not None

@@ -62,7 +62,11 @@ def execute(
     if lock is not None:
         lock.note_run(run.id)
     with audience.showing(run):
-        report = supervise(run, queue, safe)
+        try:
+            report = supervise(run, queue, safe)
+        except BaseException as error:  # SystemExit of a watcher, say: nobody is there any more to see the run through
+            run.abandon(f"{type(error).__name__} in front of the run")
+            raise
     _keep(store, history.ended(record, report))
     return report
 

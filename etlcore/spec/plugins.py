@@ -19,6 +19,8 @@ def load_plugins(value: Value | None, plugins: Plugins, directory: FilePath) -> 
         try:
             if name.endswith(".py"):
                 plugins.add_file((directory / name).resolve())
+            elif "/" in name:
+                item.wrong(f"`{name}` is neither the name of a plugin nor a Python file", "write NAME, or ./FILE.py")
             else:
                 plugins.require(name)
         except PluginError as error:

@@ -76,6 +76,8 @@ class AlreadyRunning(StateError):
         else:
             who = str(holder)
             step = f"stop it first (kill {holder.pid})" if holder.here else f"stop it first, on {holder.host}"
+            if holder.here and holder.pid == os.getpid():
+                step = "it is on another thread of this program: wait until it has ended"
         if what == "run":
             step += ", or give this run a state directory of its own: --state"
         super().__init__(f"the pipeline {pipeline} is in use with the state directory {directory}, by {who}: {step}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -17,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 import etlcore
 from etlcore import Batch, Pipeline, Reject, RowTransform, RunFailed, Sink
 from etlcore.spec import SpecError
-from etlcore.state import StateError
+from etlcore.state import AlreadyRunning, StateError
 
 Rows = list[dict[str, Any]]
 
@@ -185,6 +186,56 @@ def test_within_a_running_loop(tmp_path: Path) -> None:
         return run(tmp_path, numbers)
 
     assert len(asyncio.run(main())) == 3
+
+
+def test_the_same_pipeline_on_two_threads(tmp_path: Path) -> None:
+    working, go_on = threading.Event(), threading.Event()
+
+    def wait(row: dict[str, Any]) -> dict[str, Any]:
+        working.set()
+        assert go_on.wait(120)
+        return row
+
+    first = threading.Thread(target=run, args=(tmp_path, numbers, wait))
+    first.start()
+    assert working.wait(120)
+    with pytest.raises(AlreadyRunning, match="on another thread of this program: wait until it has ended"):
+        run(tmp_path, numbers)
+    go_on.set()
+    first.join(120)
+    assert run(tmp_path, numbers) == list(numbers())
+
+
+def test_several_pipelines_on_several_threads(tmp_path: Path) -> None:
+    together = threading.Barrier(3)
+    found: dict[int, int] = {}
+
+    def one(number: int) -> None:
+        rows: Rows = []
+        pipeline = Pipeline(f"p{number}", directory=tmp_path).source("in", "generate", {"rows": 5000}).sink("out", rows)
+        together.wait(120)
+        found[number] = pipeline.run().report.balance.delivered
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert found == {0: 5000, 1: 5000, 2: 5000}
+
+
+def test_whoever_leaves_in_front_of_a_run_leaves_none_behind(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def leave(run: Any) -> None:
+        seen.append(run)
+        raise SystemExit(5)
+
+    endless = Pipeline("p", directory=tmp_path).source("in", "generate", {"rows": None, "rate": 100}).sink("out", [])
+    with pytest.raises(SystemExit):
+        endless.run(watch=leave)
+    assert seen[0].abandoned_because == "SystemExit in front of the run"
+    assert endless.run(watch=lambda run: run.stop("enough")).ok, "the pipeline is free again"
 
 
 # -- secrets ----------------------------------------------------------------------------------------------------------

@@ -91,6 +91,28 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
     assert "`my-own` is no name for a module" in complaint(pipeline(tmp_path, "plugins: [./my-own.py]", "select"))
 
 
+def test_a_file_does_not_take_the_place_of_a_module_that_others_import_later(tmp_path: Path) -> None:
+    assert "colorsys" not in sys.modules
+    write(tmp_path, "colorsys.py", FILE.format(name="colorsys.twice", module="colorsys"))
+    said = complaint(pipeline(tmp_path, "plugins: [./colorsys.py]", "colorsys.twice"))
+    assert "there is one of that name already, " in said
+    assert "give the file another name" in said
+    assert "colorsys" not in sys.modules
+
+
+def test_a_file_that_can_be_imported_by_its_name_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "mine_here.py", FILE.format(name="mine_here", module="mine_here"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load(pipeline(tmp_path, "plugins: [./mine_here.py]", "mine_here")).stages[1].component == "mine_here"
+
+
+@pytest.mark.parametrize("name", ["./mine.PY", "parts/mine", "./mine"])
+def test_a_path_that_is_no_python_file(tmp_path: Path, name: str) -> None:
+    said = complaint(pipeline(tmp_path, f"plugins: [{name}]", "select"))
+    assert f"`{name}` is neither the name of a plugin nor a Python file" in said
+    assert "-> write NAME, or ./FILE.py" in said
+
+
 @pytest.mark.parametrize(
     "required", ["etlcore", "etlcore>=0.0.1", "PyYAML>=6,<99", "nothing; python_version < '3'", "${WANTED:-pluggy>=1}"]
 )
