@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,12 @@ def plugin(name: str, kinds: tuple[Kind, ...], directory: Path | None) -> int:
     target = directory or Path(f"{name}-etl")
     _write(target, plugin_files(name, kinds or ("source", "transform", "sink")))
     click.echo("next:", err=True)
-    for line in (f"cd {target}", "pip install -e . pytest", "pytest", f"etl run pipelines/{name}.yaml"):
+    for line in (
+        f"cd {shlex.quote(str(target))}",
+        "pip install -e . pytest",
+        "pytest",
+        f"etl run pipelines/{name}.yaml",
+    ):
         click.echo(f"  {line}", err=True)
     return 0
 
@@ -66,7 +72,7 @@ def pipeline(name: str, directory: Path, **parts: Any) -> int:
     from etlcore.scaffold import pipeline_file
     from etlcore.spec.pipeline import NAME
 
-    stem = name.removesuffix(".yaml")
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
     if not NAME.fullmatch(stem):
         usage_error(f"{stem!r} is no name for a pipeline", "use letters, digits, spaces and _ . -")
     kinds: tuple[Kind, ...] = ("source", "transform", "sink")

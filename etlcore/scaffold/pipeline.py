@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 
 from etlcore.plugins import Plugins
@@ -10,9 +11,9 @@ from etlcore.plugins.describe import Description, describe
 from etlcore.plugins.records import KINDS, Kind
 
 _EXAMPLE = """\
-# etl run @name@.yaml      runs it
-# etl check @name@.yaml    says what is wrong with it
-# etl test @name@.yaml     runs the tests at its end
+# etl run @file@      runs it
+# etl check @file@    says what is wrong with it
+# etl test @file@     runs the tests at its end
 name: @name@
 
 stages:
@@ -23,7 +24,7 @@ stages:
   parsed:                     # takes what the stage above it gives
     transform: parse_uri
     with: {column: uri}
-    on_error: dead_letter     # a row that fails is kept with the reason: etl dead list @name@.yaml
+    on_error: dead_letter     # a row that fails is kept with the reason: etl dead list @file@
 
   out:
     sink: console
@@ -44,8 +45,8 @@ def pipeline_file(name: str, parts: Sequence[tuple[Kind, str]], plugins: Plugins
     Options that a component needs are taken from the environment, each with what it is for. Raises PluginError.
     """
     if not parts:
-        return _EXAMPLE.replace("@name@", name)
-    lines = [f"name: {name}", "", "stages:"]
+        return _EXAMPLE.replace("@name@", _as_text(name)).replace("@file@", shlex.quote(f"{name}.yaml"))
+    lines = [f"name: {_as_text(name)}", "", "stages:"]
     sources: list[str] = []
     feeding: list[str] = []  # the stages whose rows come to the next one
     names: list[str] = []
@@ -67,6 +68,11 @@ def pipeline_file(name: str, parts: Sequence[tuple[Kind, str]], plugins: Plugins
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def _as_text(name: str) -> str:
+    """A name as a file writes it: `null` without quotes would be none."""
+    return f'"{name}"' if name.lower() == "null" else name
+
+
 def _whole(parts: Sequence[tuple[Kind, str]]) -> list[tuple[Kind, str]]:
     """The parts with a source and a sink, in the order of the flow."""
     kinds = [kind for kind, _ in parts]
@@ -80,7 +86,7 @@ def _needed(stage: str, described: Description) -> Iterator[str]:
     if needed:
         yield "    with:"
     for option in needed:
-        variable = re.sub(r"\W", "_", f"{stage}_{option.name}").upper()
+        variable = re.sub(r"\W", "_", f"{stage}_{option.name}", flags=re.ASCII).upper()
         kinds = option.type.split(" or ")
         plain = any(not kind.startswith(("mapping", "list", "anything", "null")) for kind in kinds)
         value = f"${{{variable}}}" if plain else "TODO"  # a variable can hold no mapping

@@ -30,7 +30,7 @@ def write_new(directory: Path, files: Mapping[str, str]) -> list[Path]:
             with open(path, "x", encoding="utf-8") as file:
                 made.append(path)
                 file.write(text)
-    except OSError:
+    except BaseException:  # also one that interrupts it
         for path in reversed(made):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         raise

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ import yaml
 from etlcore.plugins.records import KINDS, Kind
 from etlcore.plugins.written import read
 from etlcore.scaffold import plugin_files
+from etlcore.spec import load
 
 ETL = str(Path(sys.executable).with_name("etl"))
 ALL = [kinds for size in (1, 2, 3) for kinds in combinations(KINDS, size)]
@@ -110,6 +112,52 @@ def test_a_pipeline_of_named_components(tmp_path: Path) -> None:
     assert "the environment variable INPUT_2_PATH is not set" in needed.stderr
     environ = {"INPUT_2_PATH": "in.jsonl", "FILTER_WHERE": "path == '/'", "OUTPUT_2_PATH": "out.jsonl"}
     assert etl(tmp_path, "check", "p.yaml", **environ).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("null", "null.yaml"), ("12", "12.yaml"), ("two words", "'two words.yaml'"), ("x.yml", "x.yaml")]
+)
+def test_a_pipeline_of_an_odd_name(tmp_path: Path, name: str, file: str) -> None:
+    assert etl(tmp_path, "new", "pipeline", name).returncode == 0
+    (written,) = tmp_path.iterdir()
+    assert f"# etl run {file} " in written.read_text()
+    assert load(written).name == written.stem
+
+
+def test_an_option_whose_name_no_variable_can_have(tmp_path: Path, site: Any) -> None:
+    site.install(
+        "odd-etl",
+        "1",
+        {"odd": "odd_etl"},
+        {
+            "odd_etl.py": """
+            from etlcore import Component, Sink, hookimpl
+            from pydantic import BaseModel, Field
+
+            class Out(Sink):
+                class Config(BaseModel):
+                    größe: int = Field(description="How large: # it is.\\n\\nNot more.")
+                def write(self, batch): pass
+
+            @hookimpl
+            def etl_components():
+                yield Component("odd", "sink", "odd_etl:Out")
+            """
+        },
+    )
+    environ = {"PYTHONPATH": str(site.path)}
+    assert etl(tmp_path, "new", "pipeline", "p", "--sink", "odd", **environ).returncode == 0
+    assert "OUTPUT_GR_" in etl(tmp_path, "check", "p.yaml", **environ).stderr
+    assert etl(tmp_path, "check", "p.yaml", OUTPUT_GR__E="5", **environ).returncode == 0
+
+
+def test_nothing_is_left_of_a_package_that_cannot_be_written_to_its_end(tmp_path: Path) -> None:
+    limited = 'ulimit -f 1; trap "" XFSZ; exec "$0" new plugin demo'  # as on a full disk: no file beyond 1 KiB
+    done = subprocess.run(
+        ["bash", "-c", limited, ETL], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 74
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_left_out_is_filled_in(tmp_path: Path) -> None:
