@@ -20,6 +20,9 @@ def etl_components() -> Iterator[Component]:
     yield Component("rename", "transform", "etlcore.builtin.rename:Rename", "Give columns other names")
     yield Component("cast", "transform", "etlcore.builtin.cast:Cast", "Give columns a type")
     yield Component("explode", "transform", "etlcore.builtin.explode:Explode", "A row for each element of a list")
+    yield Component("mask", "transform", "etlcore.builtin.mask:Mask", "Redact, hash or star what must not go further")
+    yield Component("sample", "transform", "etlcore.builtin.sample:Sample", "Keep a share of the rows")
+    yield Component("dedupe", "transform", "etlcore.builtin.dedupe:Dedupe", "Keep the first row of each key")
     yield Component("route", "transform", "etlcore.builtin.route:Route", "Named outputs by conditions")
     yield Component(
         "parse_uri", "transform", "etlcore.builtin.parse_uri:ParseUri", "Path and query parameters of a URI"
