@@ -47,7 +47,7 @@ class RowsFailed(Exception):
     def __init__(self, reasons: Mapping[int, str], *, final: bool = False) -> None:
         first = next(iter(reasons.values()), "")
         super().__init__(f"{len(reasons)} rows failed, the first with: {first}")
-        self.reasons = dict(reasons)
+        self.reasons = {index: str(reason) for index, reason in reasons.items()}
         self.final = final
 
 

@@ -47,7 +47,8 @@ class Table(Sequence[Row]):
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         shown = self.rows[:_SHOWN]
         names = list(dict.fromkeys(name for row in shown for name in row))
-        return names, [[_cell(row[name]) if name in row else "" for name in names] for row in shown]
+        cells = [[_cell(row[name]) if name in row else "" for name in names] for row in shown]
+        return [_cell(name) if isinstance(name, str) else _cell(repr(name)) for name in names], cells
 
     def _rest(self) -> str:
         count = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
@@ -80,4 +81,5 @@ def _cell(value: Any) -> str:
         except ValueError:
             text = repr(value)
     text = text.replace("\n", "\u23ce")
+    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return text if len(text) <= _WIDE else text[: _WIDE - 1] + "\N{HORIZONTAL ELLIPSIS}"

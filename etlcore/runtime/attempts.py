@@ -143,9 +143,10 @@ def divide(packet: Packet, error: RowsFailed) -> tuple[Packet, Packet | None]:
 
     Raises ValueError when the error names rows that are not there.
     """
-    bad = sorted(error.reasons)
-    if not bad or bad[0] < 0 or bad[-1] >= len(packet):
-        raise ValueError(f"RowsFailed names the rows {bad}, and the batch has {len(packet)} rows") from error
+    odd = [index for index in error.reasons if not hasattr(index, "__index__")]
+    bad = sorted(index for index in error.reasons if hasattr(index, "__index__"))
+    if odd or not bad or bad[0] < 0 or bad[-1] >= len(packet):
+        raise ValueError(f"RowsFailed names the rows {odd or bad}, and the batch has {len(packet)} rows") from error
     good = [index for index in range(len(packet)) if index not in error.reasons]
     failed = packet.take(bad)
     others = packet.take(good) if good else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,8 +118,8 @@ class _Excerpt:
         stages: list[Stage] = []
         for stage in pipeline.stages:
             if stage.name in parts:
-                rows = given.get(stage.name)
-                stages.extend(self._part(stage, parts, None if rows is None else _batch(rows)))
+                rows = _batch(given[stage.name], stage.name) if stage.name in given else None
+                stages.extend(self._part(stage, parts, rows))
         self.pipeline = replace(pipeline, stages=tuple(stages))
 
     def _reached(self, pipeline: Pipeline, given: Mapping[str, Any]) -> set[str]:
@@ -144,10 +144,15 @@ class _Excerpt:
         if stage.kind == "sink":
             yield self._sink(stage.name, inputs, self.written.setdefault(stage.name, []), stage.take)
             return
-        yield replace(stage, inputs=inputs) if stage.kind == "transform" else _source(stage.name, rows or _batch([]))
+        yield (
+            replace(stage, inputs=inputs)
+            if stage.kind == "transform"
+            else _source(stage.name, rows or Batch.from_rows([]))
+        )
         for output in (None, *stage.outputs):
             kept = self.outputs.setdefault((stage.name, output), [])
-            yield self._sink(f"{stage.name}: {output or 'out'}", (Input(stage.name, output),), kept, Take())
+            name = stage.name if output is None else f"{stage.name}.{output}"
+            yield self._sink(f"{name}: out", (Input(stage.name, output),), kept, Take())
 
     def _sink(self, name: str, inputs: tuple[Input, ...], kept: list[Batch], take: Take) -> Stage:
         cls = type("Remembering", (_Remembering,), {"batches": kept})
@@ -158,10 +163,17 @@ def _source(name: str, batch: Batch) -> Stage:
     return Stage(name, "source", "(given rows)", type("Given", (_Given,), {"batch": batch}), None)
 
 
-def _batch(rows: Batch | Sequence[Row]) -> Batch:
-    if isinstance(rows, Batch):
-        return rows.slice(0, len(rows))  # without positions
-    return Batch.from_rows(list(rows))
+def _batch(rows: Any, name: str) -> Batch:
+    """Rows in any form as one batch without positions: a batch, dicts, a pyarrow RecordBatch or Table."""
+    from etlcore.builtin.python_batches import as_batch
+
+    if isinstance(rows, Iterable) and not isinstance(rows, Batch | Mapping | str | bytes):
+        rows = rows if type(rows).__module__.partition(".")[0] == "pyarrow" else list(rows)
+    batches = as_batch(rows)
+    if batches is None:
+        raise TrialError(f"stage `{name}` is given a {type(rows).__name__} of no rows: give it a list of dicts")
+    whole = Batch.concat(batches) if len(batches) != 1 else batches[0]
+    return whole.slice(0, len(whole))
 
 
 class _Nobody:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 import etlcore
-from etlcore import Batch, Pipeline, Reject, RowTransform, RunFailed, Sink
+from etlcore import Batch, Pipeline, Reject, RowsFailed, RowTransform, RunFailed, Sink
 from etlcore.spec import SpecError
 from etlcore.state import AlreadyRunning, StateError
 
@@ -236,6 +237,42 @@ def test_whoever_leaves_in_front_of_a_run_leaves_none_behind(tmp_path: Path) -> 
         endless.run(watch=leave)
     assert seen[0].abandoned_because == "SystemExit in front of the run"
     assert endless.run(watch=lambda run: run.stop("enough")).ok, "the pipeline is free again"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "buried"),
+    [({1: ValueError("odd")}, ["odd"]), ({1: None}, ["None"]), ({0: "a", 2: "b"}, ["a", "b"])],
+)
+def test_reasons_of_failed_rows_may_be_anything(tmp_path: Path, reasons: Any, buried: list[str]) -> None:
+    class Picky(Sink):
+        def write(self, batch: Batch) -> None:
+            raise RowsFailed(reasons, final=True)
+
+    policy = {"then": "dead_letter", "retries": 1000, "wait": "1h"}  # nothing of it is waited for
+    pipeline = Pipeline("p", directory=tmp_path).source("in", Batch.from_rows(list(numbers())))
+    ran = pipeline.sink("out", Picky, on_error=policy).run()
+    assert [letter.reason for letter in pipeline.dead_letters()] == buried
+    assert ran.report.balance.delivered == 3 - len(buried)
+
+
+@pytest.mark.parametrize(("named", "said"), [({}, []), ({3: "x"}, [3]), ({-1: "x"}, [-1]), ({"0": "x"}, ["0"])])
+def test_failed_rows_that_are_not_there(tmp_path: Path, named: Any, said: list[Any]) -> None:
+    class Wrong(Sink):
+        def write(self, batch: Batch) -> None:
+            raise RowsFailed(named, final=True)
+
+    pipeline = Pipeline("p", directory=tmp_path).source("in", Batch.from_rows(list(numbers())))
+    pipeline.sink("out", Wrong, on_error="dead_letter")
+    with pytest.raises(RunFailed, match=re.escape(f"RowsFailed names the rows {said}, and the batch has 3 rows")):
+        pipeline.run()
+
+
+def test_tables_show_any_value_and_steer_no_terminal(tmp_path: Path) -> None:
+    row = {5: object(), None: b"\xff", "nan": float("nan"), "red\n": "a\r\x1b[31mb"}
+    pipeline = Pipeline("p", directory=tmp_path).source("in", numbers).transform("t", lambda _: row).sink("out", [])
+    table = pipeline.step("t", [{"n": 1}]).rows
+    assert "\x1b" not in repr(table) + table._repr_html_()
+    assert repr(table).splitlines()[0].split() == ["5", "None", "nan", "red\u23ce"]
 
 
 # -- secrets ----------------------------------------------------------------------------------------------------------
