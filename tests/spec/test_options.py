@@ -143,6 +143,17 @@ def test_a_rule_across_options_does_not_show_it_either(options: Options) -> None
     assert "low (${SECRET}) is above high (10)" in complaint
 
 
+@pytest.mark.parametrize(
+    "secret",
+    ["[hunter2]", "\n      - hunter2", '\n      - "hun\\x74er2"', "{a: hunter2}"],
+)
+def test_secrets_below_a_secret_option_are_hidden_too(options: Options, secret: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        options(f"\n      secret: {secret}".replace("\n      ", "\n        ", 2))
+    assert "hunter2" not in str(raised.value)
+    assert "x74er2" not in str(raised.value)
+
+
 def test_secret_options_are_hidden_in_the_quoted_line(options: Options) -> None:
     with pytest.raises(SpecError) as raised:
         options('{secret: "hunter2", secrt: hunter2, auth: {user: x, password: hunter2}, pasword: hunter2, port: 0}')

@@ -136,6 +136,98 @@ def test_a_broken_plugin_is_left_out_with_a_warning(site: Any) -> None:
     assert warnings == ["plugin `acme` (acme-etl 1.2) cannot be imported: ZeroDivisionError: division by zero"]
 
 
+ODD = """
+    from typing import Any, Callable, Optional
+    from etlcore import Component, Sink, hookimpl
+    from pydantic import AliasChoices, AliasPath, BaseModel, Field, SecretStr, field_validator, model_validator
+
+    class Part(BaseModel):
+        size: int = Field(validation_alias=AliasChoices("large", "size"))
+
+    class Config(BaseModel):
+        n: int = 1
+        items: list[str] = []
+        call: Callable[[], Any] | None = None
+        within: Optional["Config"] = None
+        part: Part | None = None
+        deep: str = Field("x", validation_alias=AliasPath("below", "it"))
+        token: SecretStr = "hunter2"
+
+        @field_validator("items", mode="before")
+        @classmethod
+        def parted(cls, value): return value.split(",") if isinstance(value, str) else value
+
+    class Filled(BaseModel):
+        a: int
+
+        @model_validator(mode="before")
+        @classmethod
+        def fill(cls, value): return {"a": 1, **value}
+
+    class Out(Sink):
+        Config = Config
+        def write(self, batch): pass
+
+    class Other(Out):
+        Config = Filled
+
+    class Wrong(Out):
+        class Config(BaseModel):
+            a: int = Field(1, json_schema_extra={"odd": object()})
+
+    @hookimpl
+    def etl_components():
+        print("noise")
+        yield Component("odd", "sink", "odd_etl:Out")
+        yield Component("odd.filled", "sink", "odd_etl:Other")
+        yield Component("odd.wrong", "sink", "odd_etl:Wrong")
+"""
+
+
+@pytest.fixture
+def odd(site: Any) -> list[str]:
+    site.install("odd-etl", "1.0", {"odd": "odd_etl"}, {"odd_etl.py": ODD})
+    return []
+
+
+@pytest.mark.parametrize(
+    ("sink", "options", "fits"),
+    [
+        ("odd", "{items: 'a,b'}", True),
+        ("odd", "{items: [a]}", True),
+        ("odd", "{within: {within: {n: 5}}}", True),
+        ("odd", "{within: {within: {n: five}}}", False),
+        ("odd", "{within: {m: 5}}", False),
+        ("odd", "{part: {large: 5}}", True),
+        ("odd", "{part: {size: 5}}", True),
+        ("odd", "{part: {size: five}}", False),
+        ("odd", "{below: {it: y}}", True),
+        ("odd", "{deep: y}", False),
+        ("odd", "{n: five}", False),
+        ("odd", "", True),
+        ("odd.filled", "{}", True),
+        ("odd.filled", "{b: 1}", False),
+    ],
+)
+def test_odd_models_are_checked_as_the_reader_does(odd: list[str], sink: str, options: str, fits: bool) -> None:
+    text = f"stages: {{g: {{source: generate}}, o: {{sink: {sink}, with: {options}}}}}"
+    assert (complaints(schema(odd), text) == []) == fits
+    assert [said.partition(": ")[0] for said in odd] == ["the options of `odd.wrong` have no schema"]
+    try:
+        load_text(text)
+    except SpecError:
+        assert not fits
+
+
+def test_a_secret_is_no_default_that_is_shown(odd: list[str]) -> None:
+    assert "hunter2" not in json.dumps(schema(odd).schema)
+
+
+def test_a_time_of_an_sls_source_is_in_order(validator: Draft7Validator) -> None:
+    options = "{endpoint: e, project: p, logstore: l, consumer_group: c, start: '2024-01-02 03:04:05+08:00'}"
+    assert complaints(validator, f"stages: {{l: {{source: sls, with: {options}}}, o: {{sink: console}}}}") == []
+
+
 def test_the_command_writes_it(tmp_path: Path) -> None:
     shown = subprocess.run([ETL, "schema"], capture_output=True, text=True, check=True, timeout=120)
     written = subprocess.run(
