@@ -13,7 +13,7 @@ from etlcore.batch import Batch
 from etlcore.builtin.casting import Impossible, spelled
 from etlcore.builtin.columns import column_of
 from etlcore.builtin.conditions import chosen
-from etlcore.builtin.distinct import combined
+from etlcore.builtin.distinct import combined, first_rows
 from etlcore.builtin.options import Options
 from etlcore.components import Context, Transform
 
@@ -107,18 +107,7 @@ class Dedupe(Transform):
         new = pa.array([self._remember(key) for key in keys], pa.bool_())
         for code in _by_last_row(codes) if len(keys) < len(codes) else ():
             self._window.move_to_end(keys[code])
-        return pc.if_else(codes.is_valid(), pc.and_(_first_rows(codes), new.take(codes)), True)
-
-
-def _first_rows(codes: pa.Array) -> pa.BooleanArray:
-    """Which rows are the first of their code; codes count up in the order in which they come."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    codes = pc.fill_null(codes.cast(pa.int64()), -1)
-    most = pc.cumulative_max(codes)
-    before = pa.concat_arrays([pa.array([-1], pa.int64()), most.slice(0, max(0, len(most) - 1))]).slice(0, len(codes))
-    return pc.greater(codes, before)
+        return pc.if_else(codes.is_valid(), pc.and_(first_rows(codes), new.take(codes)), True)
 
 
 def _by_last_row(codes: pa.Array) -> list[int]:

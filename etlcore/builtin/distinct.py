@@ -47,3 +47,14 @@ def combined(columns: Sequence[pa.Array]) -> tuple[pa.Array, list[tuple[Any, ...
         codes = pairs.indices
         tuples = [(*tuples[pair // width], parts[pair % width]) for pair in pairs.dictionary.to_pylist()]
     return codes, tuples
+
+
+def first_rows(codes: pa.Array) -> pa.BooleanArray:
+    """Which rows are the first of their code; codes count up in the order in which they come."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    codes = pc.fill_null(codes.cast(pa.int64()), -1)
+    most = pc.cumulative_max(codes)
+    before = pa.concat_arrays([pa.array([-1], pa.int64()), most.slice(0, max(0, len(most) - 1))]).slice(0, len(codes))
+    return pc.greater(codes, before)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from etlcore.batch import Batch, Row, column_values
+from etlcore.batch import Batch, Row
+from etlcore.builtin.columns import column_of, put, values_of, without
 from etlcore.builtin.options import Options
 from etlcore.builtin.uri import Malformed, Parameters, parse
+from etlcore.builtin.uri_columns import UriColumns, one_each, parse_column
 from etlcore.components import Transform
 
 if TYPE_CHECKING:
@@ -91,20 +93,48 @@ class ParseUri(Transform):
     config: Config
 
     def process(self, batch: Batch) -> Batch:
-        parsed, refused = self._parse(self._values(batch))
-        if refused:
-            self.context.reject(batch.take(list(refused)), list(refused.values()))
+        if batch.columnar:
+            column = column_of(batch.arrow, self.config.column)
+            wanted = self.config.query_column is not None or bool(self.config.selected)
+            quick = None if column is None else parse_column(column, parameters=wanted)
+            if quick is not None:
+                return self._apart(batch, quick)
+        parsed, refused = self._parse(values_of(batch, self.config.column))
+        self._reject(batch, refused)
         if not batch.columnar:
             return Batch.from_rows(self._add_to_rows(batch.rows, parsed))
-        good = batch.take([i for i in range(len(batch)) if i not in refused]) if refused else batch
-        return Batch.from_arrow(self._add_columns(good.arrow, [p for p in parsed if p is not None]))
+        made = self._arrays([p for p in parsed if p is not None])
+        return self._put(without(batch, refused), made)
 
-    def _values(self, batch: Batch) -> list[Any]:
-        name = self.config.column
-        if not batch.columnar:
-            return [row.get(name) for row in batch.rows]
-        indices = batch.arrow.schema.get_all_field_indices(name)
-        return column_values(batch.arrow.column(indices[-1])) if indices else [None] * len(batch)
+    def _apart(self, batch: Batch, quick: UriColumns) -> Batch:
+        """A batch of which some URIs have been taken apart; the others are taken one by one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        made = self._quick_arrays(quick)
+        if len(quick.rows) == len(batch):
+            return self._put(batch, made)
+        numbers = pa.array(range(len(batch)), pa.int64())
+        rest = numbers.filter(pc.invert(pc.is_in(numbers, value_set=quick.rows)))
+        parsed, wrong = self._parse(values_of(batch.take(rest), self.config.column))
+        places = rest.to_pylist()
+        refused = {places[index]: reason for index, reason in wrong.items()}
+        self._reject(batch, refused)
+        singly = self._arrays([p for p in parsed if p is not None])
+        good = pa.array([place for place, p in zip(places, parsed, strict=True) if p is not None], pa.int64())
+        order = pc.array_sort_indices(pa.concat_arrays([quick.rows, good]))
+        joined = [pa.concat_arrays(pair).take(order) for pair in zip(made, singly, strict=True)]
+        return self._put(without(batch, refused), joined)
+
+    def _reject(self, batch: Batch, refused: dict[int, str]) -> None:
+        if refused:
+            self.context.reject(batch.take(list(refused)), list(refused.values()))
+
+    def _put(self, batch: Batch, made: list[pa.Array]) -> Batch:
+        record_batch = batch.arrow
+        for name, column in zip(self.config.outputs(), made, strict=True):
+            record_batch = put(record_batch, name, column)
+        return Batch.from_arrow(record_batch)
 
     def _parse(self, values: list[Any]) -> tuple[list[_Parsed | None], dict[int, str]]:
         """What each value holds, None where it is refused; and the refused ones with their reasons."""
@@ -139,7 +169,8 @@ class ParseUri(Transform):
             out.append(made)
         return out
 
-    def _add_columns(self, record_batch: pa.RecordBatch, parsed: list[_Parsed]) -> pa.RecordBatch:
+    def _arrays(self, parsed: list[_Parsed]) -> list[pa.Array]:
+        """The new columns in their order."""
         import pyarrow as pa
 
         value = pa.list_(pa.string()) if self.config.repeated == "list" else pa.string()
@@ -151,9 +182,18 @@ class ParseUri(Transform):
             made.append(_map_column(gathered, value))
         for name in self.config.selected.values():
             made.append(pa.array([query.get(name) for query in gathered], value))
-        for name, column in zip(self.config.outputs(), made, strict=True):
-            record_batch = _put(record_batch, name, column)
-        return record_batch
+        return made
+
+    def _quick_arrays(self, quick: UriColumns) -> list[pa.Array]:
+        """The same out of columns, in which no parameter is repeated."""
+        made: list[pa.Array] = [] if self.config.path is None else [quick.path]
+        listed = self.config.repeated == "list"
+        if self.config.query_column is not None:
+            made.append(quick.map_column(listed=listed))
+        for name in self.config.selected.values():
+            column = quick.parameter(name)
+            made.append(one_each(column) if listed else column)
+        return made
 
 
 _Parsed = tuple[str, Parameters]
@@ -198,17 +238,3 @@ def _map_column(queries: list[Query], value: pa.DataType) -> pa.MapArray:
     names = pa.array([name for query in queries for name in query], pa.string())
     values = pa.array([one for query in queries for one in query.values()], value)
     return pa.MapArray.from_arrays(offsets, names, values)
-
-
-def _put(record_batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
-    """The batch with a column added, or replaced where there is one of that name."""
-    import pyarrow as pa
-
-    indices = record_batch.schema.get_all_field_indices(name)
-    fields, arrays = list(record_batch.schema), list(record_batch.columns)
-    if indices:
-        fields[indices[-1]], arrays[indices[-1]] = pa.field(name, column.type), column
-    else:
-        fields.append(pa.field(name, column.type))
-        arrays.append(column)
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=record_batch.schema.metadata))

@@ -59,14 +59,15 @@ class Rename(Transform):
 
 
 def _renamed_row(row: Row, columns: dict[str, str]) -> Row:
-    targets = {new: old for old, new in columns.items() if old in row}
+    replaced = {new for old, new in columns.items() if new in row and old in row and new not in columns}
+    if not replaced:
+        return {columns.get(name, name): value for name, value in row.items()}
     made: Row = {}
     for name, value in row.items():
-        new = columns.get(name)
-        if new is not None:
-            made[new] = row[new] if value is None and _stays(new, row, columns) else value
-        elif name not in targets:
-            made[name] = value
+        new = columns.get(name, name)
+        if new == name and name in replaced:
+            continue
+        made[new] = row[new] if value is None and new in replaced else value
     return made
 
 

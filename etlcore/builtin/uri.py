@@ -43,7 +43,7 @@ def parse(uri: str) -> tuple[str, Parameters]:
         uri = _without_host(uri)
     path, _, query = uri.partition("?")
     if "%" in path:
-        path = _decode(path)
+        path = decode(path)
     return path, _parameters(query) if query else []
 
 
@@ -71,10 +71,11 @@ def _parameters(query: str) -> Parameters:
 def _decode_parameter(text: str) -> str:
     if "+" in text:
         text = text.replace("+", " ")
-    return _decode(text) if "%" in text else text
+    return decode(text) if "%" in text else text
 
 
-def _decode(text: str) -> str:
+def decode(text: str) -> str:
+    """A text with its escapes, which are whole, decoded. Raises Malformed where they are no UTF-8."""
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from etlcore import Batch
-
-Row = dict[str, Any]
+from etlcore.builtin import parse_uri as parse_uri_module
+from etlcore.builtin import uri as uri_module
+from tests.builtin.forms import Row, agree
 
 
 def parsed(use: Any, uri: Any, **options: Any) -> Row:
@@ -269,3 +270,55 @@ def test_rows_and_columns_agree(use: Any, context: Any, values: list[str | None]
     assert outcomes[0] == outcomes[1]
     rows, rejected = outcomes[0]
     assert len(rows) + len(rejected) == len(values)
+
+
+pieces = st.sampled_from(
+    ["a", "b", "x=1", "y", "=", "a=", "=b", "a=1=2", "a%20b=%41", "中=é", "x=%E4%B8%AD", "x=+", "%2B=%26", "", "&", "+"]
+)
+broken = st.sampled_from(["%FF", "%E4%B8", "%4", "%zz", " ", "\x7f", "\x85", "#x", "#", "?"])
+lively = st.builds(
+    lambda start, path, query, odd: start + "/".join(path) + ("?" + "&".join(query) if query else "") + odd,
+    st.sampled_from(["/", "/", "/", "//", "http://h", "https://h:1/", "*", "?", ""]),
+    st.lists(st.sampled_from(["a", "b.c", "%2F", "+", "中", "%C3%A9", "a%00"]), max_size=3),
+    st.lists(pieces, max_size=5),
+    st.just("") | st.just("") | broken,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(
+    values=st.lists(st.none() | lively, max_size=12),
+    kind=st.sampled_from([pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]),
+    cut=st.integers(0, 3),
+    options=st.fixed_dictionaries(
+        {"repeated": st.sampled_from(["first", "last", "list"])},
+        optional={
+            "params": st.sampled_from([["a"], {"it": "x", "n": "n", "b": "b"}]),
+            "query": st.sampled_from([None, "query"]),
+            "prefix": st.just("uri_"),
+        },
+    ),
+)
+def test_lively_uris_in_rows_and_in_columns_agree(
+    use: Any, values: list[str | None], kind: pa.DataType, cut: int, options: Row
+) -> None:
+    stage = use("transform", "parse_uri", **options)
+    column = pa.array(values, pa.string()).cast(kind).slice(cut)
+    agree(stage, stage, [pa.RecordBatch.from_pydict({"request_uri": column, "n": list(range(len(column)))})])
+
+
+def test_only_what_needs_a_look_is_looked_at_singly(use: Any, monkeypatch: Any) -> None:
+    looked_at: list[str] = []
+
+    def parse(uri: str) -> Any:
+        looked_at.append(uri)
+        return uri_module.parse(uri)
+
+    monkeypatch.setattr(parse_uri_module, "parse", parse)
+    regular = [f"/item/{n}?user={n}&q=caf%C3%A9+au+lait&page" for n in range(100)]
+    odd = ["http://host/a", "/a#b", "/a?x=1&x=2", "/%FF"]
+    batch = Batch.from_arrow(pa.RecordBatch.from_pydict({"request_uri": [*regular, *odd, *regular]}))
+    out = use("transform", "parse_uri").process(batch)
+    assert len(out) == 203
+    assert out.rows[1]["query"] == {"user": "1", "q": "café au lait", "page": ""}
+    assert looked_at == odd
