@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from etlcore_sls.columns import read_columns, reader
+from etlcore_sls.columns import Wanted, read_columns, reader
 from etlcore_sls.wire.protobuf import ProtobufError, group_ends
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ Piece = Columns | Sequence[Any]
 """``len(piece)`` log groups, as columns or as the SDK's message objects."""
 
 
-def read_body(body: bytes) -> list[Piece]:
-    """The log groups of a LogGroupList, in order.
+def read_body(body: bytes, wanted: Wanted = None) -> list[Piece]:
+    """The log groups of a LogGroupList, in order, with the ``wanted`` columns; log groups are always whole.
 
     Raises google.protobuf.message.DecodeError where the bytes are not one.
     """
     if reader() is not None:
         try:
-            return [_piece(part) for part in _parts(body)]
+            return [_piece(part, wanted) for part in _parts(body)]
         except ProtobufError:
             pass  # the SDK has the last word on what is readable
     groups = parse(body)
@@ -58,17 +58,18 @@ def parse(body: bytes) -> Sequence[Any]:
     return groups
 
 
-def _piece(part: bytes) -> Piece:
-    found = read_columns(part)
-    return parse(part) if found is None else Columns(*found)
+def _piece(part: memoryview, wanted: Wanted) -> Piece:
+    found = read_columns(part, wanted)
+    return parse(bytes(part)) if found is None else Columns(*found)
 
 
-def _parts(body: bytes) -> Iterator[bytes]:
+def _parts(body: bytes) -> Iterator[memoryview]:
     """The body, cut between log groups."""
+    view = memoryview(body)
     start = end = 0
     for end in group_ends(body):
         if end - start >= PIECE_BYTES:
-            yield body[start:end]
+            yield view[start:end]
             start = end
     if end > start:
-        yield body[start:end]
+        yield view[start:end]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from etlcore_sls.body import Piece, read_body
+from etlcore_sls.columns import Wanted
 from etlcore_sls.config import SlsConfig
 from etlcore_sls.credentials import Provider
 from etlcore_sls.endpoint import Endpoint
@@ -75,7 +76,8 @@ class SlsClient(LogstoreClient):
                     accept_compress_type=config.compression if config.compression != "none" else None,
                     query=config.query,
                     processor=config.processor,
-                )
+                ),
+                config.wanted,
             )
         )
 
@@ -112,8 +114,8 @@ class SlsClient(LogstoreClient):
         return self._config.project, self._config.logstore, self._config.consumer_group
 
 
-def _pull(response: Any) -> Pull:
-    pieces = _pieces(response)
+def _pull(response: Any, wanted: Wanted) -> Pull:
+    pieces = _pieces(response, wanted)
     count = response.get_loggroup_count()
     found = sum(map(len, pieces))
     if found != count:
@@ -127,12 +129,12 @@ def _pull(response: Any) -> Pull:
     )
 
 
-def _pieces(response: Any) -> Sequence[Piece]:
+def _pieces(response: Any, wanted: Wanted) -> Sequence[Piece]:
     body = getattr(response, "_raw_uncompressed_body", None)
     if body is None:  # there was none, or this version of the SDK keeps it elsewhere
         groups = response.loggroup_list.LogGroups
         return [groups] if groups else []
-    return read_body(body)
+    return read_body(body, wanted)
 
 
 def _at_end(headers: Mapping[str, str]) -> bool | None:

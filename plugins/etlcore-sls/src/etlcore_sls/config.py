@@ -58,6 +58,12 @@ class SlsConfig(ConnectionConfig):
         default=None, description="An SPL query that the service applies before it sends: * | where status = '500'."
     )
     processor: str | None = Field(default=None, description="The name of a consume processor, instead of a query.")
+    columns: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="The only columns to read, fields and metadata; left out, all. Other fields are not decoded: a few "
+        "columns are read two to three times as fast.",
+    )
     on_invalid_cursor: Literal["begin", "end", "stop"] = Field(
         default="begin",
         description="When the place to read from has expired: go on at the oldest log that is left (`begin`), at the "
@@ -104,6 +110,11 @@ class SlsConfig(ConnectionConfig):
     @classmethod
     def _check_query(cls, value: str | None) -> str | None:
         return value.strip() or None if value is not None else None
+
+    @property
+    def wanted(self) -> frozenset[str] | None:
+        """The columns to read; None for all."""
+        return None if self.columns is None else frozenset(self.columns)
 
     @model_validator(mode="after")
     def _check_reading(self) -> SlsConfig:

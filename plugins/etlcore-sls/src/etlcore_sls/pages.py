@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from etlcore import Batch, Position
 from etlcore_sls.body import Columns, Piece
+from etlcore_sls.columns import Wanted
 from etlcore_sls.decode import Row, decode_group
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from etlcore_sls.holdings import Page
 
 ROWS = 4096
@@ -19,9 +22,10 @@ Marks = list[tuple[int, Position]]
 Damaged = Callable[[int], None]
 
 
-def batches(partition: str, page: Page, damaged: Damaged) -> Iterator[Batch]:
+def batches(partition: str, page: Page, damaged: Damaged, wanted: Wanted = None) -> Iterator[Batch]:
     """The batches of a page, in order; ``damaged`` is told how many logs held text that was not UTF-8.
 
+    Rows are made with the ``wanted`` columns alone; columns were chosen when they were read.
     A page whose log groups have no positions of their own becomes one batch: half of it could not be committed.
     """
     pieces = page.pieces
@@ -31,9 +35,9 @@ def batches(partition: str, page: Page, damaged: Damaged) -> Iterator[Batch]:
         for piece in pieces:
             own = positions[start : start + len(piece)]
             start += len(piece)
-            yield from _in_columns(piece, own) if isinstance(piece, Columns) else _in_rows(piece, own, damaged)
+            yield from _in_columns(piece, own) if isinstance(piece, Columns) else _in_rows(piece, own, damaged, wanted)
     else:
-        yield _whole(pieces, Position(partition, page.end), damaged)
+        yield _whole(pieces, Position(partition, page.end), damaged, wanted)
 
 
 def _in_columns(piece: Columns, positions: Sequence[Position]) -> Iterator[Batch]:
@@ -49,7 +53,7 @@ def _in_columns(piece: Columns, positions: Sequence[Position]) -> Iterator[Batch
     yield Batch.from_arrow(piece.logs.slice(start), marks=marks)
 
 
-def _in_rows(groups: Sequence[Any], positions: Sequence[Position], damaged: Damaged) -> Iterator[Batch]:
+def _in_rows(groups: Sequence[Any], positions: Sequence[Position], damaged: Damaged, wanted: Wanted) -> Iterator[Batch]:
     rows: list[Row] = []
     marks: Marks = []
     unreadable = 0
@@ -57,17 +61,17 @@ def _in_rows(groups: Sequence[Any], positions: Sequence[Position], damaged: Dama
         unreadable += decode_group(group, rows)
         marks.append((len(rows), position))
         if len(rows) >= ROWS and index + 1 < len(groups):
-            yield Batch.from_rows(rows, marks=marks)
+            yield Batch.from_rows(_only(wanted, rows), marks=marks)
             rows, marks = [], []
     if unreadable:
         damaged(unreadable)
-    yield Batch.from_rows(rows, marks=marks)
+    yield Batch.from_rows(_only(wanted, rows), marks=marks)
 
 
-def _whole(pieces: Sequence[Piece], position: Position, damaged: Damaged) -> Batch:
-    columns = [piece.logs for piece in pieces if isinstance(piece, Columns)]
-    if columns and len(columns) == len(pieces):
-        return Batch.from_arrow(_joined(columns), position)
+def _whole(pieces: Sequence[Piece], position: Position, damaged: Damaged, wanted: Wanted) -> Batch:
+    columns = _joined(pieces)
+    if columns is not None:
+        return Batch.from_arrow(columns, position)
     rows: list[Row] = []
     unreadable = 0
     for piece in pieces:
@@ -77,15 +81,26 @@ def _whole(pieces: Sequence[Piece], position: Position, damaged: Damaged) -> Bat
             unreadable += sum(decode_group(group, rows) for group in piece)
     if unreadable:
         damaged(unreadable)
-    return Batch.from_rows(rows, position)
+    return Batch.from_rows(_only(wanted, rows), position)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    """Columns one after the other; a column that a part does not have is null there."""
-    if len(parts) == 1:
-        return parts[0]
+def _joined(pieces: Sequence[Piece]) -> pa.RecordBatch | None:
+    """Columns one after the other, null where a piece does not have one; None where they do not fit together."""
+    columns = [piece.logs for piece in pieces if isinstance(piece, Columns)]
+    if not columns or len(columns) < len(pieces):
+        return None
+    if len(columns) == 1:
+        return columns[0]
     import pyarrow as pa
 
-    tables = [pa.Table.from_batches([part]) for part in parts]
-    table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    try:
+        table = pa.concat_tables([pa.Table.from_batches([one]) for one in columns], promote_options="default")
+    except pa.ArrowTypeError:  # a field called __time_ns_part__ is text, the service's own is a number
+        return None
     return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=table.schema)
+
+
+def _only(wanted: Wanted, rows: list[Row]) -> list[Row]:
+    if wanted is None:
+        return rows
+    return [{name: value for name, value in row.items() if name in wanted} for row in rows]

@@ -52,11 +52,11 @@ def pivot(
             continue
         if name in columns:
             raise KeyError(name)
-        columns[name] = values.take(_of_rows(rows, pairs, owners.take(pairs)))
+        columns[name] = values.take(of_rows(rows, pairs, owners.take(pairs)))
     return columns
 
 
-def _of_rows(rows: pa.Array, pairs: pa.Array, owners: pa.Array) -> pa.Array:
+def of_rows(rows: pa.Array, pairs: pa.Array, owners: pa.Array) -> pa.Array:
     """For each row the pair that fills it: of its ``pairs`` the last, or null. ``owners`` are the rows of the pairs."""
     if owners.equals(rows):
         return pairs

@@ -236,7 +236,7 @@ class SlsSource(Source):
         def damaged(logs: int) -> None:
             self.context.metrics.count("invalid_utf8_logs", logs, partition=shard.partition)
 
-        for batch in batches(shard.partition, page, damaged):
+        for batch in batches(shard.partition, page, damaged, self.config.wanted):
             self._forget_evicted()
             if self._holdings.is_evicted(shard):
                 return

@@ -61,11 +61,11 @@ def _dicts(body: bytes) -> list[dict[str, Any]]:
     return dicts
 
 
-def _batches(body: bytes, one_position: bool = False) -> list[Batch]:
-    pieces = read_body(body)
+def _batches(body: bytes, one_position: bool = False, wanted: frozenset[str] | None = None) -> list[Batch]:
+    pieces = read_body(body, wanted)
     count = sum(map(len, pieces))
     ends = [str(number) for number in range(count)] if count and not one_position else ["end"]
-    return list(batches("shard 0", Page(pieces, ends, len(body)), lambda logs: None))
+    return list(batches("shard 0", Page(pieces, ends, len(body)), lambda logs: None, wanted))
 
 
 def _rows(found: list[Batch]) -> list[dict[str, Any]]:
@@ -143,6 +143,58 @@ def test_what_the_sdk_cannot_read_is_an_error_here(body: bytes, changes: list[tu
             read_body(cut)
     else:
         read_body(cut)
+
+
+@settings(max_examples=80, deadline=None)
+@given(GROUPS, st.frozensets(st.one_of(NAMES.map(bytes.decode), st.just("__tag__:host")), min_size=1))
+@example([LogGroup([Log(1, [(b"a", b"1"), (b"b", b"x" * 300), (b"a", b"y" * 127)])])], frozenset({"a", "b"}))
+@example([LogGroup([Log(1, [(b"a", b"x" * 128)]), Log(1, [(b"a", b"x" * 20_000)])])], frozenset({"a"}))
+@example([LogGroup([Log(1, [(b"ab", b"1"), (b"k" * 200, b"2")])])], frozenset({"a", "k" * 200}))
+def test_the_columns_that_are_asked_for(groups: list[LogGroup], wanted: frozenset[str]) -> None:
+    body = _body(groups)
+    expected = [{name: value for name, value in row.items() if name in wanted} for row in _dicts(body)]
+    assert _rows(_batches(body, wanted=wanted)) == expected
+    assert _rows(_batches(body, one_position=True, wanted=wanted)) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(BYTES, st.frozensets(st.sampled_from(["a", "b", "\ufffd", "__topic__", "__tag__:env"]), min_size=1))
+def test_columns_that_are_asked_for_of_bytes_that_are_not_utf8(groups: list[LogGroup], wanted: frozenset[str]) -> None:
+    body = _body(groups)
+    whole: list[dict[str, Any]] = []
+    for group in bodies.parse(body):
+        decode_group(group, whole)
+    expected = [{name: value for name, value in row.items() if name in wanted} for row in whole]
+    assert _rows(_batches(body, wanted=wanted)) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x12\x01x\x0a\x01k",  # the value first
+        b"\x0a\x01k\x12\x01y\x12\x01x",  # two values
+        b"\x0a\x01k\x1a\x01?\x12\x01x",  # a field that nobody knows between them
+        b"\x0a\x01k\x12\x81\x00x",  # a size that is longer than it need be
+    ],
+)
+def test_a_content_that_is_encoded_otherwise_is_found(content: bytes) -> None:
+    log = b"\x08\x07\x12" + bytes([len(content)]) + content
+    body = frame(b"\x0a" + bytes([len(log)]) + log)
+    assert [row["k"] for row in _dicts(body)] == ["x"]
+    assert _rows(_batches(body, wanted=frozenset({"k"}))) == [{"k": "x"}]
+
+
+def test_a_field_that_is_text_in_one_piece_and_a_number_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "PIECE_BYTES", 1)
+    body = _body([LogGroup([Log(1, [], 5)]), LogGroup([Log(1, [(b"__time_ns_part__", b"x")])])])
+    (whole,) = _batches(body, one_position=True)
+    assert [row["__time_ns_part__"] for row in whole.rows] == [5, "x"]
+
+
+def test_a_column_that_is_asked_for_and_that_no_log_has_is_null() -> None:
+    (batch,) = _batches(_body([LogGroup([Log(7, [(b"a", b"1")])])]), wanted=frozenset({"a", "b"}))
+    assert batch.columnar
+    assert batch.rows == [{"a": "1", "b": None}]
 
 
 def test_the_columns_of_logs_with_the_same_fields() -> None:
@@ -227,6 +279,17 @@ def test_a_batch_is_cut_at_the_end_of_a_log_group() -> None:
         [1000, 2000, 3000, 4000, 5000, 6000, 7000],
     ]
     assert pa.Table.from_batches([batch.arrow for batch in found]).num_rows == 12_000
+
+
+def test_without_ptars_the_rows_have_what_is_asked_for(without_ptars: None) -> None:
+    body = _body([LogGroup([Log(7, [(b"a", b"1"), (b"b", b"2")])], b"t")])
+    assert _rows(_batches(body, wanted=frozenset({"b", "__topic__"}))) == [{"__topic__": "t", "b": "2"}]
+
+
+def test_the_source_reads_the_columns_that_it_is_told(store: Any) -> None:
+    store.create(1).put(0, range(100), topic="t")
+    member = store.member(until="end", columns=["n", "__topic__"]).start().ended()
+    assert member.rows == [{"__topic__": "t", "n": str(number)} for number in range(100)]
 
 
 def test_the_source_reads_columns(store: Any) -> None:
