@@ -39,7 +39,12 @@ def run(given: argparse.Namespace) -> Contest:
         given.logs,
         "logs",
         entries,
-        [("columns", "SDK dicts"), ("columns", "rows"), ("columns, then dicts", "rows")],
+        [
+            ("columns", "SDK dicts"),
+            ("columns", "rows"),
+            ("one column", "SDK dicts"),
+            ("columns, then dicts", "rows"),
+        ],
     )
 
 

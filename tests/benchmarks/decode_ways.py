@@ -30,10 +30,10 @@ def rows(body: bytes) -> Found:
     return _count(found)
 
 
-def columns(body: bytes) -> Found:
+def columns(body: bytes, wanted: frozenset[str] | None = None) -> Found:
     import pyarrow.compute as pc
 
-    found = [piece.logs for piece in _pieces(body)]
+    found = [piece.logs for piece in _pieces(body, wanted)]
     characters = sum(pc.sum(pc.utf8_length(part.column("request_uri"))).as_py() for part in found)
     return sum(part.num_rows for part in found), characters
 
@@ -44,10 +44,14 @@ def columns_then_dicts(body: bytes) -> Found:
     return _count([row for piece in _pieces(body) for row in Batch.from_arrow(piece.logs).rows])
 
 
-def _pieces(body: bytes) -> list[Any]:
+def one_column(body: bytes) -> Found:
+    return columns(body, frozenset({"request_uri"}))
+
+
+def _pieces(body: bytes, wanted: frozenset[str] | None = None) -> list[Any]:
     from etlcore_sls.body import Columns, read_body
 
-    pieces = read_body(body)
+    pieces = read_body(body, wanted)
     assert all(isinstance(piece, Columns) for piece in pieces)
     return list(pieces)
 
@@ -60,6 +64,7 @@ WAYS: dict[str, Callable[[bytes], Found]] = {
     "SDK dicts": sdk_dicts,
     "rows": rows,
     "columns": columns,
+    "one column": one_column,
     "columns, then dicts": columns_then_dicts,
 }
 

@@ -23,7 +23,7 @@ def loop(endpoint: str, group: str, way: str) -> None:
     """One shard after the other, page after page; no consumer group, and nothing is committed."""
     client = LogClient(endpoint, *KEY, source="loop")
     client._isRowIp = True
-    read = {"columns": _columns, "dicts": _dicts}[way]
+    read = {"columns": _columns, "one_column": _one_column, "dicts": _dicts}[way]
     logs = 0
     for shard in client.list_shards(PROJECT, LOGSTORE).get_shards_info():
         cursor = client.get_begin_cursor(PROJECT, LOGSTORE, shard["shardID"]).get_cursor()
@@ -35,11 +35,15 @@ def loop(endpoint: str, group: str, way: str) -> None:
     print(logs)  # noqa: T201
 
 
-def _columns(response: Any) -> int:
+def _one_column(response: Any) -> int:
+    return _columns(response, frozenset({"request_uri"}))
+
+
+def _columns(response: Any, wanted: frozenset[str] | None = None) -> int:
     from etlcore_sls.body import Columns, read_body
 
     count = 0
-    for piece in read_body(response._raw_uncompressed_body):
+    for piece in read_body(response._raw_uncompressed_body, wanted):
         assert isinstance(piece, Columns)
         count += len(piece.logs.column("request_uri"))
     return count

@@ -25,11 +25,17 @@ def test_decode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["decode", "--logs", "500", "--repeat", "1", "--json", str(tmp_path / "decode.json")])
     assert "columns : SDK dicts" in capsys.readouterr().out
     found = json.loads((tmp_path / "decode.json").read_text())
-    assert [entry["name"] for entry in found["entries"]] == ["SDK dicts", "rows", "columns", "columns, then dicts"]
+    assert [entry["name"] for entry in found["entries"]] == [
+        "SDK dicts",
+        "rows",
+        "columns",
+        "one column",
+        "columns, then dicts",
+    ]
     assert all(entry["per_second"] > 0 and entry["peak_bytes"] > 0 for entry in found["entries"])
 
 
 def test_sls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["sls", "--logs", "2000", "--repeat", "1", "--json", str(tmp_path / "sls.json")])
     assert "etl run : official ConsumerWorker" in capsys.readouterr().out
-    assert len(json.loads((tmp_path / "sls.json").read_text())["entries"]) == 4
+    assert len(json.loads((tmp_path / "sls.json").read_text())["entries"]) == 6
