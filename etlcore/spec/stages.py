@@ -149,6 +149,23 @@ class StageReader:
             stage=draft.at,
             context={"directory": self.directory},
         )
+        self._outputs(draft)
+
+    def _outputs(self, draft: Draft) -> None:
+        """Ask once what the outputs are; a component that cannot say is reported like one that cannot be loaded."""
+        try:
+            outputs = draft.outputs or ()
+            wrong = "" if all(isinstance(name, str) for name in outputs) else f"it says {outputs!r}"
+        except Exception as error:  # noqa: BLE001 - a plugin's own code
+            wrong = f"outputs_of() raised {type(error).__name__}: {' '.join(str(error).split()):.300}"
+        if wrong:
+            assert draft.kind is not None
+            assert draft.component is not None
+            by = self.plugins.distribution(draft.component)
+            draft.keys[draft.kind].wrong(
+                f"{draft.kind} `{draft.component}` ({by}) cannot say what its outputs are: {wrong}", "tell its authors"
+            )
+            draft.cls = None
 
     # -- workers, queue and order ---------------------------------------------------------------------------------
 

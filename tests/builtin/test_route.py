@@ -112,6 +112,24 @@ def test_wrong_routes_are_the_only_problem() -> None:
     assert "at character 5 of the expression" in message
 
 
+@pytest.mark.parametrize(("answer", "said"), [([1], "it says (1,)"), (None, "outputs_of() raised TypeError")])
+def test_a_component_that_cannot_say_its_outputs_is_a_problem_of_the_file(answer: Any, said: str) -> None:
+    class Odd(etlcore.Transform):
+        @classmethod
+        def outputs_of(cls, config: Any) -> Any:
+            return answer
+
+        def process(self, batch: Batch) -> Batch:
+            return batch
+
+    built = etlcore.Pipeline("odd").source("g", "generate").transform("t", Odd).sink("o", "blackhole", from_="t.x")
+    with pytest.raises(SpecError) as raised:
+        built.explain()
+    (problem,) = raised.value.problems
+    assert "cannot say what its outputs are" in problem.message
+    assert said in problem.message
+
+
 def test_they_are_drawn_and_explained() -> None:
     pipeline = load_text(FILE)
     assert '-->|"small"|' in draw.mermaid(pipeline)
