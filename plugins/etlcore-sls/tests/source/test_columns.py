@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -19,7 +20,7 @@ from etlcore_sls.wire.protobuf import Log, LogGroup, encode_log_group, frame
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from etlcore import Batch
+from etlcore import Batch, Pipeline, Sink
 
 TIMES = st.integers(0, 2**32 - 1)
 NAMES = st.one_of(
@@ -297,3 +298,33 @@ def test_the_source_reads_columns(store: Any) -> None:
     member = store.member(until="end").start().ended()
     assert {batch.columnar for batch in member.batches if len(batch)} == {True}
     assert member.values() == [str(number) for number in range(100)]
+
+
+class Kept(Sink):
+    """Keeps the batches that it is given."""
+
+    batches: ClassVar[list[Batch]] = []
+
+    def write(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+
+def test_logs_stay_columns_from_the_source_to_the_sink(store: Any, tmp_path: Path) -> None:
+    rows = [{"request_uri": f"/a%20{n}?b={n}", "status": str(200 + n % 2 * 300)} for n in range(100)]
+    store.create(2)
+    store.control.put("demo", "logs", [row if n % 3 else {"other": "x"} for n, row in enumerate(rows)])
+    Kept.batches = []
+    options = {
+        **store.config(until="end").model_dump(exclude_none=True),
+        "access_key_secret": store.emulator.key.secret,
+    }
+    pipeline = Pipeline("columns", directory=tmp_path)
+    pipeline.source("logs", "sls", options)
+    pipeline.transform("errors", "filter", {"where": "number(status) >= 500"})
+    pipeline.transform("parsed", "parse_uri")
+    pipeline.transform("few", "select", {"columns": ["path", "status", "__topic__"]})
+    pipeline.sink("out", Kept)
+    pipeline.run(timeout=60)
+    assert {batch.columnar for batch in Kept.batches if len(batch)} == {True}
+    found = sorted(row["path"] for batch in Kept.batches for row in batch.rows)
+    assert found == sorted(f"/a {n}" for n in range(100) if n % 3 and n % 2)
