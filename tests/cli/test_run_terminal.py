@@ -36,7 +36,9 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
         command = [sys.executable, "-c", IN_A_SESSION, str(place.etl), "run", *arguments]
-        environ = {**place.env, "TERM": "xterm-256color", **env}
+        # Whoever runs the tests may have said how wide a terminal is; here it says so itself.
+        inherited = {name: value for name, value in place.env.items() if name not in ("COLUMNS", "LINES")}
+        environ = {**inherited, "TERM": "xterm-256color", **env}
         self.process = subprocess.Popen(
             command, cwd=place.path, env=environ, stdin=slave, stdout=stdout or slave, stderr=slave
         )

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 
 CLEAN = {
-    name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "UV_", "ETL"))
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("PYTHON", "PYTEST", "VIRTUAL_ENV", "UV_", "ETL"))
 }
 
 
@@ -78,3 +81,26 @@ def test_etlcore_is_whole_without_the_other_plugins(environment: Path, pipeline:
     assert "  -> pip install etlcore-sls\n" in wrong.stderr
     assert "`acme.double` is a transform, not a sink" in wrong.stderr
     assert "  -> write `transform: acme.double`\n" in wrong.stderr
+
+
+def test_a_new_plugin_is_green_out_of_the_box(
+    environment: Path, tmp_path: Path, record_property: pytest.RecordProperty
+) -> None:
+    def step(*command: object, cwd: Path = tmp_path) -> str:
+        began = time.monotonic()
+        done = run(environment / str(command[0]), *command[1:], cwd=cwd, env=CLEAN, timeout=600)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        seconds = time.monotonic() - began
+        record_property(f"seconds of {' '.join(map(str, command[:2]))}", round(seconds, 1))
+        print(f"{seconds:6.1f} s  {' '.join(map(str, command))}")  # noqa: T201 - the timing is what is asked for
+        return str(done.stdout)
+
+    step("etl", "new", "plugin", "demo")
+    package = tmp_path / "demo-etl"
+    step("pip", "install", "--quiet", "-e", ".", "pytest", cwd=package)
+    tested = step("pytest", "-q", cwd=package)
+    assert " passed" in tested
+    assert "failed" not in tested
+    assert "demo-etl 0.1.0: healthy" in step("etl", "plugins", "--check", cwd=package)
+    step("etl", "run", "--quiet", "pipelines/demo.yaml", cwd=package)
+    assert (package / "pipelines" / "demo.db").exists()

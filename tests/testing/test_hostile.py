@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.environ import for_another_pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 KINDS = ("sink", "source", "transform")
@@ -93,7 +95,8 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failures]:
             place, report = Path(places) / kind, reports / f"{kind}.xml"
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={place}"]
             command += [f"--junitxml={report}", str(HERE / f"{kind}_contracts.py")]
-            running.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+            output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            running.append(subprocess.Popen(command, cwd=ROOT, env=for_another_pytest(), **output))
         for process in running:
             said, _ = process.communicate()
             assert process.returncode == 1, said.decode()

@@ -13,6 +13,7 @@ import pytest
 from etlcore.testing import SinkContract, SourceContract, TransformContract
 from etlcore.testing.checks import Contract, ContractError
 from etlcore.testing.faults import Fault, Watch
+from tests.environ import for_another_pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS: list[type[Contract]] = [SourceContract, TransformContract, SinkContract]
@@ -78,7 +79,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (directory / f"test_{name}.py").write_text(text)
         chosen = "stored_once or no_thread or huge or secrets"
         command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-k", chosen, str(directory)]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=directory, env=for_another_pytest(), capture_output=True, text=True, check=False
+        )
         assert done.returncode in (1, 2), done.stdout + done.stderr
         found[name] = done.stdout
     return found

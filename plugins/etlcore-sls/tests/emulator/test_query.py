@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -87,3 +89,15 @@ def test_what_is_not_emulated_is_refused(client: LogClient, call: Callable[[LogC
     with pytest.raises(LogException) as caught:
         call(client)
     assert (caught.value.get_resp_status(), caught.value.get_error_code()) == (400, "ParameterInvalid")
+
+
+def test_operations_are_known_whichever_module_was_imported_first() -> None:
+    code = """
+import etlcore_sls.emulator.api_stores
+from etlcore_sls.emulator import dispatch
+from etlcore_sls.emulator.calls import find_route
+for params in ({"type": "log"}, {"type": "histogram"}, {}):
+    print(find_route("GET", "/logstores/access", params)[0].name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["get_logs", "get_histograms", "get_logstore"]

@@ -143,6 +143,8 @@ def route(
 
     def register(operation: Operation) -> Operation:
         ROUTES.append(Route(name, method, pattern, types, has_any, locked, operation))
+        # Whichever module was imported first: what is known by its parameters comes before what takes any.
+        ROUTES.sort(key=lambda known: (not (known.types or known.has_any), known.path.groups))
         return operation
 
     return register

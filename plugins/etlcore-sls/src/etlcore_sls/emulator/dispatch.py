@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-# Imported for what they register; api_stores is last, it takes what the others' parameters do not claim.
+# Imported for what they register.
 from etlcore_sls.emulator import api_groups, api_logs, api_processors, api_query, api_stores  # noqa: F401
 from etlcore_sls.emulator.actions import perform
 from etlcore_sls.emulator.authentication import authenticate
