@@ -94,6 +94,9 @@ class Context(Protocol):
     Where a transactional sink is downstream, the sink's positions instead, as they are at the moment.
     """
 
+    columns: frozenset[str] | None
+    """For sources: the columns that the stages behind use, as a hint that others need not be read; None: all."""
+
     def reject(self, rows: Batch | Sequence[Row], reason: str | Sequence[str]) -> None:
         """Send rows to the dead letters; call it from `Source.read`, `Transform.process` or `flush` only.
 
@@ -205,6 +208,16 @@ class Transform(_Component):
         """
         return cls.outputs
 
+    @classmethod
+    def columns_needed(cls, config: Any, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        """The columns of its input that it needs to make the ``wanted`` ones of its output (None: all).
+
+        None, which is what a transform says that does not override it, stands for all of them. Name fewer only where
+        no row is ever rejected: a dead letter is the row as it was. A source may leave columns unread that no stage
+        needs (`Context.columns`).
+        """
+        return None
+
     def process(self, batch: Batch) -> Batch | Iterable[Batch | tuple[str, Batch]] | None:
         """The batch's outcome. A row that is missing from it is *filtered*.
 
@@ -257,6 +270,11 @@ class Sink(_Component):
     """Writing the same rows twice leaves the same result."""
     transactional: ClassVar[bool] = False
     """Rows and positions can be written in one transaction."""
+
+    @classmethod
+    def columns_needed(cls, config: Any, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        """The columns that it writes; None, which is what a sink says that does not override it, stands for all."""
+        return None
 
     def write(self, batch: Batch) -> None:
         """Write all rows; return only when they are durable. An exception means that none may count as written."""

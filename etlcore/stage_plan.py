@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from etlcore.components import TransactionalSink
 from etlcore.runtime.graph import Graph
+from etlcore.runtime.projection import Columns, columns_used
 from etlcore.spec.model import OnError, Pipeline, Stage
 
 
@@ -21,20 +22,26 @@ class StagePlan:
     batch: str
     order: str
     on_error: str
+    columns: str
+    """Of a source: the columns that it is asked for."""
     why: Mapping[str, str]
-    """For each of the five above, where it comes from and what follows."""
+    """For each of the above, where it comes from and what follows."""
 
 
 def plan(pipeline: Pipeline) -> list[StagePlan]:
     """How each stage will run, in the order of draining."""
-    return [_stage_plan(node.stage) for node in Graph(pipeline)]
+    graph = Graph(pipeline)
+    used = columns_used(graph)
+    return [_stage_plan(node.stage, used.get(node.stage.name)) for node in graph]
 
 
-def _stage_plan(stage: Stage) -> StagePlan:
+def _stage_plan(stage: Stage, used: Columns) -> StagePlan:
     source = stage.kind == "source"
     why = {"workers": _why_workers(stage), "order": _why_order(stage), "on_error": _why_policy(stage)}
     if not source:
         why |= {"queue": _origin(stage, "queue"), "batch": _why_batch(stage)}
+    if used is not None:
+        why["columns"] = "the stages behind use no others, so they need not be read"
     return StagePlan(
         stage=stage.name,
         component=stage.component,
@@ -43,6 +50,7 @@ def _stage_plan(stage: Stage) -> StagePlan:
         batch="-" if source else _batch(stage),
         order=_order(stage),
         on_error=_policy(stage),
+        columns="-" if not source else "all" if used is None else ", ".join(sorted(used)) or "none",
         why=why,
     )
 

@@ -134,11 +134,11 @@ def test_how_stages_will_run_and_why() -> None:
 
 
 def test_only_what_is_not_usual_is_told(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text("stages: {in: {source: generate}, out: {sink: blackhole}}", encoding="utf-8")
+    (tmp_path / "p.yaml").write_text("stages: {in: {source: generate}, out: {sink: console}}", encoding="utf-8")
     shown = CliRunner().invoke(verb, [str(tmp_path / "p.yaml")]).output
     assert "\nbecause\n" not in shown
     (tmp_path / "p.yaml").write_text(
-        "stages: {in: {source: generate}, out: {sink: blackhole, workers: 2}}", encoding="utf-8"
+        "stages: {in: {source: generate}, out: {sink: console, workers: 2}}", encoding="utf-8"
     )
     shown = CliRunner().invoke(verb, [str(tmp_path / "p.yaml")]).output
     assert "\nbecause\n  out  workers  2: as the stage says; they write side by side\n" in shown

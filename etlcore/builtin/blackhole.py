@@ -25,5 +25,9 @@ class Blackhole(Sink):
 
     idempotent = True
 
+    @classmethod
+    def columns_needed(cls, config: Config, wanted: frozenset[str] | None) -> frozenset[str]:
+        return frozenset()
+
     def write(self, batch: Batch) -> None:
         """Nothing is kept, so nothing is left to do."""

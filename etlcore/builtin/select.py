@@ -47,6 +47,12 @@ class Select(Transform):
     config: Config
     deterministic: ClassVar[bool] = True
 
+    @classmethod
+    def columns_needed(cls, config: Config, wanted: frozenset[str] | None) -> frozenset[str]:
+        columns = config.columns
+        pairs = columns.items() if isinstance(columns, dict) else ((name, name) for name in columns)
+        return frozenset(old for new, old in pairs if wanted is None or new in wanted)
+
     def process(self, batch: Batch) -> Batch:
         columns = self.config.columns
         pairs = list(columns.items()) if isinstance(columns, dict) else [(name, name) for name in columns]

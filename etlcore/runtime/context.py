@@ -88,6 +88,7 @@ class WorkerContext:
     positions: Mapping[str, Any]
     forget_partition: Callable[[str], None] | None = None
     claim_partition: Callable[[str], bool] | None = None
+    columns: frozenset[str] | None = None
     may_reject: bool = False
     rejected: list[tuple[Row, str]] = field(default_factory=list)
     released: list[Batch] = field(default_factory=list)

@@ -28,6 +28,7 @@ from etlcore.runtime.graph import Graph
 from etlcore.runtime.host import Failure, Output, StageHost
 from etlcore.runtime.keys import route_by_key
 from etlcore.runtime.ledger import Ledger
+from etlcore.runtime.projection import columns_used
 from etlcore.runtime.sink import SinkWorker
 from etlcore.runtime.source import SourceWorker
 from etlcore.runtime.transactional import TransactionalSinkWorker
@@ -92,6 +93,7 @@ class Run:
         self._pausing = primitives.flag()
         self._impatient = primitives.flag()
         self._attempts = 0
+        self._columns = columns_used(self.graph)
         self.feeds = feeds(self.graph, primitives)
         """What transactional sinks share with their sources, by the name of either."""
         self.hosts: dict[str, StageHost] = {}
@@ -156,6 +158,7 @@ class Run:
             metrics=StageMetrics(self.figures, stage.name),
             stopping=self.stopping,
             positions=positions,
+            columns=self._columns.get(stage.name),
         )
 
     # Steering

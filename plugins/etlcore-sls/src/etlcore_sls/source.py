@@ -56,6 +56,7 @@ class SlsSource(Source):
 
     def open(self, context: Context) -> None:
         load_sdk()
+        self._take_hint(context)
         from etlcore_sls.client import SlsClient
         from etlcore_sls.clients import Clients
         from etlcore_sls.commit import Committer
@@ -178,6 +179,12 @@ class SlsSource(Source):
         reset(self, positions)
 
     # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _take_hint(self, context: Context) -> None:
+        """Read only the columns that the stages behind use, unless the options say which."""
+        if self.config.columns is None and context.columns is not None:
+            columns = sorted(context.columns) or ["__time__"]  # without any, nothing would say how many rows there are
+            self.config = self.config.model_copy(update={"columns": columns})
 
     def _service(self) -> tuple[Endpoint, Any]:
         return find_service(self.config, self.context, self._closing)

@@ -61,6 +61,7 @@ class Member:
         self.worker, self.workers = worker, workers
         self.directory = self.state_directory = directory
         self.positions: dict[str, Any] = {}
+        self.columns: frozenset[str] | None = None
         self.metrics = Figures()
         self.said: list[str] = []
         self.log = _Log(self)
