@@ -61,9 +61,8 @@ class SlsConfig(ConnectionConfig):
     columns: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="The only columns to read, fields and metadata; left out, those that the stages behind use (`etl explain` "
-        "shows them). Other fields are not decoded: a few "
-        "columns are read two to three times as fast.",
+        description="The only columns to read, fields and metadata; left out, those that the stages behind use "
+        "(`etl explain` shows them). Other fields are not decoded: a few columns are read two to three times as fast.",
     )
     on_invalid_cursor: Literal["begin", "end", "stop"] = Field(
         default="begin",
