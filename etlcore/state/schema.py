@@ -87,9 +87,7 @@ def check(connection: sqlite3.Connection, file: Path) -> None:
 
 
 def _version(connection: sqlite3.Connection, file: Path) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    objects = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    version, application, objects = _marks(connection)
     if application != APPLICATION_ID and (objects or version):
         raise StateError(
             f"{file} is a database, but not an etlcore state file: move it away, or choose another state directory"
@@ -100,3 +98,18 @@ def _version(connection: sqlite3.Connection, file: Path) -> int:
             "that wrote it, or a newer one"
         )
     return version
+
+
+def _marks(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """``(user_version, application_id, objects)``, all of one moment: another process may be making the file."""
+    own = not connection.in_transaction
+    if own:
+        connection.execute("BEGIN")
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+        objects = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    finally:
+        if own and connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return version, application, objects

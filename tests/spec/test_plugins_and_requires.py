@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,12 +93,17 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_file_does_not_take_the_place_of_a_module_that_others_import_later(tmp_path: Path) -> None:
-    assert "colorsys" not in sys.modules
-    write(tmp_path, "colorsys.py", FILE.format(name="colorsys.twice", module="colorsys"))
-    said = complaint(pipeline(tmp_path, "plugins: [./colorsys.py]", "colorsys.twice"))
+    rare = next(name for name in sorted(sys.stdlib_module_names) if name.isidentifier() and _is_rare(name))
+    write(tmp_path, f"{rare}.py", FILE.format(name=f"{rare}.twice", module=rare))
+    said = complaint(pipeline(tmp_path, f"plugins: [./{rare}.py]", f"{rare}.twice"))
     assert "there is one of that name already, " in said
     assert "give the file another name" in said
-    assert "colorsys" not in sys.modules
+    assert rare not in sys.modules
+
+
+def _is_rare(name: str) -> bool:
+    """A module of the standard library, in a file of its own, that nobody in this process has imported yet."""
+    return not name.startswith("_") and name not in sys.modules and Path(os.__file__).with_name(f"{name}.py").is_file()
 
 
 def test_a_file_that_can_be_imported_by_its_name_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

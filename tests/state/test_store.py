@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etlcore.state import FILE_NAME, DeadLetter, StateError, StateStore
+from etlcore.state import FILE_NAME, DeadLetter, StateError, StateStore, schema
 from etlcore.state.schema import VERSION
 
 
@@ -292,6 +293,39 @@ def test_several_processes_make_and_write_one_store_at_once(directory: Path) -> 
         process.stdout.close()
     with StateStore(directory) as store:
         assert [store.positions("p", str(number)) for number in range(6)] == [{"a": 19}] * 6
+
+
+def test_a_store_that_another_process_makes_while_it_is_looked_at(directory: Path) -> None:
+    """What tells a state file from another program's is read at one moment, not before and after it was made."""
+    directory.mkdir()
+    made: list[str] = []
+
+    class Slow(sqlite3.Connection):
+        """Another process makes the whole file between this one's first look and its second."""
+
+        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+            found = super().execute(statement, *parameters)
+            if statement.startswith("PRAGMA application_id") and not made:
+                made.append(statement)
+                found = _Read(found.fetchall())  # type: ignore[assignment]
+                other = sqlite3.connect(directory / FILE_NAME, timeout=0, isolation_level=None)
+                with closing(other), suppress(sqlite3.OperationalError):  # it may have to wait, which is as good
+                    schema.upgrade(other, directory / FILE_NAME)
+            return found
+
+    with closing(sqlite3.connect(directory / FILE_NAME, isolation_level=None, factory=Slow)) as connection:
+        schema.check(connection, directory / FILE_NAME)
+    assert made
+
+
+class _Read:
+    """Rows that were read already, so that no statement is open."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = rows
+
+    def fetchone(self) -> Any:
+        return self._rows[0]
 
 
 def test_a_store_that_another_process_is_making_is_waited_for(
